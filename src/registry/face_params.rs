@@ -21,7 +21,7 @@ pub fn face_params(tool: &Tool, face: Face) -> Vec<Param> {
                 shown.push(Param { name: theirs.clone(), ..param });
             }
             Some(joined) => match shown.iter_mut().find(|it| it.name == joined.theirs) {
-                None => shown.push(first_of(joined, param)),
+                None => shown.push(first_of(joined, &param)),
                 Some(first) => {
                     first.required |= is_required(&param);
                     let described = first.description.iter().cloned().chain(described(&param));
@@ -53,14 +53,14 @@ pub fn face_problems(tool: &Tool, face: Face, problem: InvalidArguments) -> Inva
 }
 
 /// The first of two parameters that are joined.
-fn first_of(RenamedParams { ours, theirs }: &RenamedParams, param: Param) -> Param {
+fn first_of(RenamedParams { ours, theirs }: &RenamedParams, param: &Param) -> Param {
     let written = format!("Written as `{}`.", ours.join("/"));
-    let description = [written].into_iter().chain(described(&param)).collect::<Vec<_>>().join(" ");
+    let description = [written].into_iter().chain(described(param)).collect::<Vec<_>>().join(" ");
     Param {
         name: theirs.clone(),
         description: Some(description),
         kind: Kind::String,
-        required: is_required(&param),
+        required: is_required(param),
         default: None,
         choices: Vec::new(),
         min: None,

@@ -43,6 +43,7 @@ pub(super) struct Descriptions {
 
 /// A tool. Its clients raise if a key is missing.
 #[derive(Serialize, JsonSchema)]
+#[expect(clippy::struct_field_names, reason = "the keys of the contract")]
 pub(super) struct Description {
     tool_id: String,
     /// Name of the model's function, once spaces have become `_`.
@@ -99,7 +100,8 @@ fn listed(catalogue: &Catalogue, principal: &Principal) -> Descriptions {
         match description(offer.id, tool_name, tool) {
             Ok(description) => all.tools.push(description),
             Err(unlisted) => {
-                let provider = tool.provider.as_ref().and_then(|id| catalogue.provider(id.as_str()));
+                let provider =
+                    tool.provider.as_ref().and_then(|id| catalogue.provider(id.as_str()));
                 let app_name = provider.map_or(OWN_NAME, |provider| &provider.title).to_owned();
                 let error = format!("`{}` is not listed: {unlisted}", tool.name);
                 all.errors.push(AppError { app_name, error });

@@ -9,6 +9,7 @@
 //! | a list as output may be taken for a clarification | [`run`] |
 //! | an error without a body of JSON is repeated | [`super::answer`] |
 
+mod clarification;
 mod failure;
 pub mod listing;
 pub mod run;

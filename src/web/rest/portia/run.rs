@@ -8,12 +8,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::clarification::RunClarification;
 use super::failure::is_soft;
 use super::{Context, PathId, client_name, problem, user};
 use crate::broker::{Broker, Call, CallError};
 use crate::identity::RestCaller;
 use crate::model::face::Face;
-use crate::model::{Failure, FailureKind, Outcome, Tool, ToolResult};
+use crate::model::{Failure, FailureKind, InputRequired, Outcome, Question, Tool, ToolResult};
 use crate::registry::face_problems;
 use crate::web::rest::answer::{ErrorName, json as answer};
 use crate::web::rest::value::{remarks_of, value_of};
@@ -74,7 +75,7 @@ impl Run {
     ) -> Result<Response, Box<Response>> {
         let Self { arguments, execution_context: context } = self;
         let principal = user(caller, context.end_user_id.as_deref())?;
-        context.plan_run()?;
+        let run = context.plan_run()?;
         let catalogue = broker.catalogue();
         let offer = catalogue.registry().offer(Face::Portia, id, &principal);
         let tool = match &offer {
@@ -82,10 +83,10 @@ impl Run {
             Err(unknown) => return Err(Box::new(not_found(unknown))),
         };
         let call = Call {
-            principal: &principal,
-            tool: tool.name.as_str(),
             arguments: Some(tool.faces.portia.to_ours(arguments)),
             client: Some(client_name(caller).to_owned()),
+            run,
+            ..Call::new(&principal, tool.name.as_str())
         };
         Ok(match Box::pin(broker.call(call)).await {
             Ok(Outcome::Complete(result)) => complete(&result),
@@ -94,6 +95,7 @@ impl Run {
             Ok(Outcome::AuthorizationRequired(prompt)) => {
                 hard(format!("{} {}", words::consent_needed(&prompt), prompt.url))
             }
+            Ok(Outcome::InputRequired(required)) => input_required(required, tool, run),
             Err(CallError::UnknownTool(unknown)) => not_found(&unknown),
         })
     }
@@ -126,6 +128,23 @@ fn safe(value: Value) -> Value {
         Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_)) => false,
     };
     if is_safe { value } else { json!({ "items": value }) }
+}
+
+/// Asks the user. A question that has no form in the contract is an error.
+fn input_required(required: InputRequired, tool: &Tool, run: Option<&str>) -> Response {
+    let Question::Arguments(problem) = required.question else {
+        return hard(words::input_needed(&required));
+    };
+    let problem = face_problems(tool, Face::Portia, problem);
+    match RunClarification::of(tool, run, &problem) {
+        Some(clarification) => asked(&clarification),
+        None => failed(FailureKind::InvalidArguments(problem).into(), tool),
+    }
+}
+
+fn asked(clarification: &RunClarification) -> Response {
+    let output = RunOutput { value: json!([clarification]), summary: None };
+    answer(StatusCode::OK, &RunAnswer { output, soft_error: None })
 }
 
 fn failed(mut failure: Failure, tool: &Tool) -> Response {

@@ -96,7 +96,8 @@ fn open(schema: &mut Map<String, Value>) {
 /// members are named after the values in upper case: of two equal names the last stays, and an empty
 /// name, or one with underscores around it, raises.
 fn choices_in_words(schema: &mut Map<String, Value>) -> Option<String> {
-    let values: Vec<&str> = schema.get("enum")?.as_array()?.iter().filter_map(Value::as_str).collect();
+    let values: Vec<&str> =
+        schema.get("enum")?.as_array()?.iter().filter_map(Value::as_str).collect();
     let mut members: Vec<String> = values.iter().map(|value| value.to_uppercase()).collect();
     members.sort_unstable();
     members.dedup();
@@ -155,10 +156,23 @@ mod tests {
         let choices = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect();
         let labels = Kind::Array(Item::String);
         let found = schema_of(vec![
-            Param { description: Some("Which.".into()), required: true, ..param("issue_number", Kind::Integer) },
-            Param { min: Some(1.0), max: Some(100.0), default: Some(json!(10)), ..param("limit", Kind::Integer) },
+            Param {
+                description: Some("Which.".into()),
+                required: true,
+                ..param("issue_number", Kind::Integer)
+            },
+            Param {
+                min: Some(1.0),
+                max: Some(100.0),
+                default: Some(json!(10)),
+                ..param("limit", Kind::Integer)
+            },
             Param { choices: choices(&["open", "closed"]), ..param("state", Kind::String) },
-            Param { choices: choices(&["a", "A", ""]), description: Some("How".into()), ..param("odd", Kind::String) },
+            Param {
+                choices: choices(&["a", "A", ""]),
+                description: Some("How".into()),
+                ..param("odd", Kind::String)
+            },
             Param { choices: choices(&["_x_"]), ..param("labels", labels) },
             param("free", Kind::Object),
             param("list", Kind::Array(Item::Object)),

@@ -15,7 +15,8 @@ async fn a_request_that_cannot_be_served_says_why() {
     let good = run_body(Some("ana"), &json!({}));
     talk.say("No such tool", "POST", unknown, Some(&good)).await;
     talk.say("No context", "POST", TEXT, Some(&json!({"arguments": {}}))).await;
-    talk.say("Arguments that are no object", "POST", TEXT, Some(&run_body(None, &json!([1])))).await;
+    talk.say("Arguments that are no object", "POST", TEXT, Some(&run_body(None, &json!([1]))))
+        .await;
     talk.say("A user who cannot be", "POST", TEXT, Some(&run_body(Some(" ana"), &json!({})))).await;
     let context = json!({"end_user_id": "ana", "plan_run_id": "prun-1"});
     let run = json!({"arguments": {}, "execution_context": context});

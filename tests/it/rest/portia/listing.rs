@@ -11,8 +11,12 @@ async fn tools_are_listed_in_forms_that_the_clients_read() {
     let mut conversation = Conversation::new(&world, "listing");
     let listed = conversation.say("List the tools", "GET", LIST, None).await.json();
     conversation.hold();
-    let ids: Vec<&str> =
-        listed["tools"].as_array().unwrap().iter().map(|it| it["tool_id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> = listed["tools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["tool_id"].as_str().unwrap())
+        .collect();
     assert!(ids.contains(&"portia:github::star_repo"), "{ids:?}");
     assert!(ids.contains(&"countersign:notes:list"), "{ids:?}");
     let old = world.send(KEY, "GET", OLD_LIST, None).await.json();

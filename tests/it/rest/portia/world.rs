@@ -1,10 +1,8 @@
 //! A server with tools of a GitHub that the test decides, and Portia's client before it.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
-use std::time::Duration;
 
-use countersign::app::{Access, App};
+use countersign::app::Access;
 use countersign::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
 use countersign::model::{Caller, UserId};
 use reqwest::StatusCode;
@@ -30,7 +28,8 @@ const HOST: &str = "tools.example";
 
 pub(super) struct World {
     pub(super) provider: Provider,
-    server: world::World,
+    /// Serves as long as it is there.
+    _server: world::World,
     browser: Browser,
     /// The served port.
     address: String,
@@ -67,16 +66,7 @@ impl World {
         };
         let address = server.serve(access);
         let host = public.map(|_| HOST);
-        Self { provider, server, browser: Browser::new(), address, host }
-    }
-
-    pub(super) fn app(&self) -> &Arc<App> {
-        &self.server.app
-    }
-
-    /// Lets time pass.
-    pub(super) fn pass(&self, span: Duration) {
-        self.server.clock.pass(span);
+        Self { provider, _server: server, browser: Browser::new(), address, host }
     }
 
     /// Sends a request with this key, and a body of JSON if there is one.
@@ -112,12 +102,6 @@ impl World {
             request(&method, &url, &headers, &body)
         });
         sent.await.expect("the request was sent")
-    }
-
-    /// Calls a tool as the client does, for this user.
-    pub(super) async fn run(&self, user: &str, tool: &str, arguments: &Value) -> Reply {
-        let body = run_body(Some(user), arguments);
-        self.send(KEY, "POST", &format!("/api/v0/tools/{tool}/run/"), Some(&body)).await
     }
 
     /// Gives the consent behind a link, as the person in front of this machine.
@@ -298,6 +282,15 @@ request          = "GET ORIGIN/notes"
 should_summarize = true
 params.kind      = { enum = ["a", "A", "b"], optional = true, description = "Which" }
 params.filter    = { type = "object", optional = true, description = "Free form" }
+
+[tools.issues_list]
+title        = "List issues"
+description  = "Lists issues."
+request      = "GET ORIGIN/issues"
+params.query = "What to search for."
+params.state = { enum = ["open", "closed"], description = "Which issues." }
+params.page  = { type = "integer", optional = true, description = "Which page." }
+args         = { portia = { query = "search_term" } }
 
 [tools.odd]
 description = "Has a parameter that the clients cannot read."
