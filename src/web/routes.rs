@@ -159,7 +159,9 @@ const SERVED: &[Listener] = &[Listener::OnePerson, Listener::Keys, Listener::Iss
 const FORM: Body = Body::UpTo(64 * 1024);
 /// Two ids.
 const CONFIRMATION: Body = Body::UpTo(4096);
-/// A call of a tool, with its arguments.
+/// Ids.
+const SMALL: Body = Body::UpTo(64 * 1024);
+/// The arguments of a call.
 const CALL: Body = Body::UpTo(4 * 1024 * 1024);
 const UNREAD: Body = Body::Unread;
 const MCP: Body = Body::Mcp;
@@ -189,6 +191,8 @@ const TABLE: &[Route] = table! {
     // REST: what Portia's clients call. Their paths end in `/`.
     Get    portia::listing::PATH,             Rest, SERVED, UNREAD, Exact, Rest(portia::listing::descriptions);
     Get    portia::listing::OLD_PATH,         Rest, SERVED, UNREAD, Exact, Rest(portia::listing::old_descriptions);
+    Post   portia::ready::BATCH_PATH,         Rest, SERVED, SMALL,  Exact, Rest(portia::ready::batch);
+    Post   portia::ready::PATH,               Rest, SERVED, SMALL,  Exact, Rest(portia::ready::one);
     Post   portia::run::PATH,                 Rest, SERVED, CALL,   Exact, Rest(portia::run::run);
     // Which issuer gives tokens for this server; whether it works.
     Get     well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::metadata);

@@ -9,7 +9,7 @@ pub mod arcade;
 pub(super) mod body;
 pub(super) mod gate;
 pub mod portia;
-pub(super) mod value;
+mod value;
 
 use crate::broker::Broker;
 use crate::web::gate::Gate;

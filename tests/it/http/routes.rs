@@ -26,6 +26,8 @@ const MIRROR: &str = "
     DELETE  /v1/admin/user_connections/{id}           rest-admin   -PKI  -      exact
     GET     /api/v0/tools/descriptions-v2/            rest         -PKI  -      exact
     GET     /api/v0/tools/descriptions/               rest         -PKI  -      exact
+    POST    /api/v0/tools/batch/ready/                rest         -PKI  65536  exact
+    POST    /api/v0/tools/{id}/ready/                 rest         -PKI  65536  exact
     POST    /api/v0/tools/{id}/run/                   rest         -PKI  4194304 exact
     GET     /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     OPTIONS /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
@@ -189,8 +191,10 @@ impl Port {
                 Client::Invented if self.kind != 'P' => &[401],
                 Client::Administrator if self.kind != 'P' => &[200, 204, 400, 404],
                 Client::Application if self.kind != 'P' && access == "rest" => &[200, 400, 404],
-                // A page, no right to administer, or no application that confirms browsers.
-                _ => &[403],
+                Client::ForeignOrigin => &[403],
+                // No right to administer, or no application that confirms browsers.
+                _ if access == "rest-admin" || path == "/v1/auth/confirm_user" => &[403],
+                _ => &[200, 400, 404],
             },
             "anyone" | "rest" | "rest-admin" => &[405],
             "gate" => self.promised_by_gate(client, method, path, is_taken),

@@ -3,14 +3,96 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::client_name;
+use crate::broker::Broker;
+use crate::broker::ready::{Asking, ConsentState};
+use crate::identity::RestCaller;
 use crate::model::arguments::{ArgumentProblem, Mismatch};
-use crate::model::{InvalidArguments, Tool, uuid};
+use crate::model::{ConnectPrompt, InvalidArguments, Principal, Tool, ToolName, uuid};
+use crate::words;
+
+/// Who asks, as the clients show it.
+const SOURCE: &str = "Countersign";
+
+/// A consent that tools wait for.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ActionClarification {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan_run_id: Option<String>,
+    /// `Action`
+    category: &'static str,
+    /// `null`: the user's answer goes to `action_url`, not to the client.
+    response: Option<String>,
+    step: Option<u32>,
+    user_guidance: String,
+    resolved: bool,
+    source: &'static str,
+    /// Our own page.
+    action_url: String,
+    require_confirmation: bool,
+}
+
+/// Returns what these tools need of their user: a question for each provider, with the scopes of all
+/// its tools. One that cannot be asked now is left out, since a client cannot act on it; a call says
+/// why.
+pub(super) async fn needed(
+    broker: &Broker,
+    caller: &RestCaller,
+    principal: &Principal,
+    run: Option<&str>,
+    tools: &[ToolName],
+) -> Vec<ActionClarification> {
+    let asking = Asking::Link { client: Some(client_name(caller)), next: None, away: false };
+    let needs = broker.needs(principal, tools);
+    let consents = broker.readiness_of(principal, needs, asking).await;
+    let prompts = consents.into_iter().filter_map(|consent| match consent.state {
+        ConsentState::Needed { prompt, .. } => prompt,
+        ConsentState::Ready { .. } | ConsentState::RefusedOften | ConsentState::Failed(_) => None,
+    });
+    prompts.map(|prompt| ActionClarification::of(&prompt, run)).collect()
+}
+
+impl ActionClarification {
+    fn of(prompt: &ConnectPrompt, run: Option<&str>) -> Self {
+        Self {
+            id: id(&["consent", &prompt.authorization.id, run.unwrap_or_default()]),
+            plan_run_id: run.map(str::to_owned),
+            category: "Action",
+            response: None,
+            step: None,
+            user_guidance: words::consent_needed(prompt),
+            resolved: false,
+            source: SOURCE,
+            action_url: prompt.url.clone(),
+            require_confirmation: false,
+        }
+    }
+}
+
+impl From<ActionClarification> for RunClarification {
+    fn from(action: ActionClarification) -> Self {
+        let ActionClarification { id, action_url, user_guidance, .. } = action;
+        Self::Action { id, action_url, user_guidance }
+    }
+}
+
+/// Returns the id of a question, the same for the same question: the clients keep questions with
+/// different ids apart.
+fn id(parts: &[&str]) -> String {
+    format!("clar-{}", uuid::of(parts))
+}
 
 /// A question that a run asks. Exactly one stands in the list that is the value of the output: the
 /// clients use the first only.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "category")]
 pub(super) enum RunClarification {
+    Action {
+        id: String,
+        action_url: String,
+        user_guidance: String,
+    },
     Input {
         id: String,
         argument_name: String,
@@ -39,10 +121,8 @@ impl RunClarification {
         let InvalidArguments::Unfit { problems, .. } = problem else { return None };
         let ArgumentProblem { name, mismatch } = problems.first()?;
         let title = &tool.title;
-        // The same for the same question: the clients keep questions with different ids apart.
         let id = |asked: &str| {
-            let parts = ["question", run.unwrap_or_default(), tool.name.as_str(), name, asked];
-            format!("clar-{}", uuid::of(&parts))
+            id(&["argument", run.unwrap_or_default(), tool.name.as_str(), name, asked])
         };
         let argument_name = name.clone();
         match mismatch {

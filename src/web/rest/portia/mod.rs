@@ -6,12 +6,15 @@
 //! | rule | kept in |
 //! |---|---|
 //! | one tool that the clients cannot read ends the whole list | [`listing`], [`schema`] |
+//! | a client that [`run`] asks for a consent asks [`ready`] and runs again at once, if that knows of none | [`run`] |
+//! | a question has one id as long as it is the same | [`clarification`] |
 //! | a list as output may be taken for a clarification | [`run`] |
 //! | an error without a body of JSON is repeated | [`super::answer`] |
 
 mod clarification;
 mod failure;
 pub mod listing;
+pub mod ready;
 pub mod run;
 mod schema;
 #[cfg(test)]
@@ -23,6 +26,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::answer::{self, ErrorName, bad_user};
 use crate::identity::{PORTIA_DEFAULT_USER, RestCaller};
@@ -56,16 +60,16 @@ impl Context {
     }
 }
 
-/// An id in the path. Whatever it is, the answer is JSON: a client repeats after an error that is
+/// Parts of the path. Whatever they are, the answer is JSON: a client repeats after an error that is
 /// not.
-pub(in crate::web) struct PathId(String);
+pub(in crate::web) struct InPath<T>(T);
 
-impl<S: Send + Sync> FromRequestParts<S> for PathId {
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
         match Path::from_request_parts(parts, state).await {
-            Ok(Path(id)) => Ok(Self(id)),
+            Ok(Path(parts)) => Ok(Self(parts)),
             Err(_) => Err(malformed("the path is not UTF-8")),
         }
     }
@@ -102,4 +106,9 @@ fn problem(status: StatusCode, name: ErrorName, detail: impl Into<String>) -> Re
 /// Writes the error for a request that cannot be read.
 fn malformed(detail: impl Into<String>) -> Response {
     problem(StatusCode::BAD_REQUEST, ErrorName::MalformedRequest, detail)
+}
+
+/// Writes the error for an id that names nothing.
+fn not_found(detail: impl Into<String>) -> Response {
+    problem(StatusCode::NOT_FOUND, ErrorName::NotFound, detail)
 }

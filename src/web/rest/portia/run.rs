@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::clarification::RunClarification;
+use super::clarification::{RunClarification, needed};
 use super::failure::is_soft;
-use super::{Context, PathId, client_name, problem, user};
+use super::{Context, InPath, client_name, not_found, problem, user};
 use crate::broker::{Broker, Call, CallError};
 use crate::identity::RestCaller;
 use crate::model::face::Face;
@@ -53,7 +53,7 @@ struct RunOutput {
 pub(in crate::web) async fn run(
     State(RestState { broker, .. }): State<RestState>,
     Extension(caller): Extension<RestCaller>,
-    PathId(id): PathId,
+    InPath(id): InPath<String>,
     request: Request,
 ) -> Response {
     let run: Run = match body::json(request).await {
@@ -80,7 +80,7 @@ impl Run {
         let offer = catalogue.registry().offer(Face::Portia, id, &principal);
         let tool = match &offer {
             Ok(offer) => offer.entry.tool(),
-            Err(unknown) => return Err(Box::new(not_found(unknown))),
+            Err(unknown) => return Err(Box::new(not_found(unknown.to_string()))),
         };
         let call = Call {
             arguments: Some(tool.faces.portia.to_ours(arguments)),
@@ -93,10 +93,17 @@ impl Run {
             Ok(Outcome::Failed(failure)) => failed(failure, tool),
             Ok(Outcome::Refused(refused)) => hard(words::consent_refused(&refused)),
             Ok(Outcome::AuthorizationRequired(prompt)) => {
-                hard(format!("{} {}", words::consent_needed(&prompt), prompt.url))
+                // A client throws this question away and asks for readiness, which must know it: it
+                // would run the tool again at once, without end.
+                let tools = std::slice::from_ref(&tool.name);
+                let known = needed(broker, caller, &principal, run, tools).await;
+                match known.into_iter().next() {
+                    Some(action) => asked(&action.into()),
+                    None => hard(words::consent_needed(&prompt)),
+                }
             }
             Ok(Outcome::InputRequired(required)) => input_required(required, tool, run),
-            Err(CallError::UnknownTool(unknown)) => not_found(&unknown),
+            Err(CallError::UnknownTool(unknown)) => not_found(unknown.to_string()),
         })
     }
 }
@@ -163,10 +170,6 @@ fn failed(mut failure: Failure, tool: &Tool) -> Response {
 /// Writes an error that ends the plan's run.
 fn hard(words: impl Into<String>) -> Response {
     problem(StatusCode::UNPROCESSABLE_ENTITY, ErrorName::ToolFailed, words)
-}
-
-fn not_found(error: &impl ToString) -> Response {
-    problem(StatusCode::NOT_FOUND, ErrorName::NotFound, error.to_string())
 }
 
 #[cfg(test)]

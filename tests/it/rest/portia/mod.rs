@@ -4,5 +4,6 @@
 mod clarifications;
 mod errors;
 mod listing;
+mod ready;
 mod run;
 mod world;

@@ -23,18 +23,3 @@ async fn outputs_and_errors_have_the_forms_of_the_contract() {
     talk.run("A write that may have run: hard", "ana", "countersign:broken:write", &none).await;
     talk.hold();
 }
-
-#[tokio::test]
-async fn a_tool_runs_once_its_user_has_consented() {
-    let world = World::new().await;
-    let mut talk = Conversation::new(&world, "consent");
-    let star = json!({"repo": "portiaAI/docs"});
-    let tool = "portia:github::star_repo";
-    let asked = talk.run("A consent is needed: hard, with the link", "ana", tool, &star).await;
-    let detail = asked.json()["detail"].as_str().unwrap().to_owned();
-    world.consent(detail.split(' ').next_back().unwrap()).await;
-    talk.note("The user has consented");
-    talk.run("It runs", "ana", tool, &star).await;
-    talk.run("Another user is asked", "ben", tool, &star).await;
-    talk.hold();
-}

@@ -1,6 +1,7 @@
 //! A server with tools of a GitHub that the test decides, and Portia's client before it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use countersign::app::Access;
 use countersign::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
@@ -28,8 +29,7 @@ const HOST: &str = "tools.example";
 
 pub(super) struct World {
     pub(super) provider: Provider,
-    /// Serves as long as it is there.
-    _server: world::World,
+    server: world::World,
     browser: Browser,
     /// The served port.
     address: String,
@@ -66,7 +66,12 @@ impl World {
         };
         let address = server.serve(access);
         let host = public.map(|_| HOST);
-        Self { provider, _server: server, browser: Browser::new(), address, host }
+        Self { provider, server, browser: Browser::new(), address, host }
+    }
+
+    /// Lets time pass.
+    pub(super) fn pass(&self, span: Duration) {
+        self.server.clock.pass(span);
     }
 
     /// Sends a request with this key, and a body of JSON if there is one.
@@ -228,11 +233,11 @@ fn api(request: &str) -> Vec<u8> {
 }
 
 const TOOLS: &str = r#"
-[providers.github]
+[providers.hub]
 title     = "GitHub"
 base_url  = "ORIGIN"
 client_id = "us"
-[providers.github.oauth]
+[providers.hub.oauth]
 authorize_url = "ORIGIN/authorize"
 token_url     = "ORIGIN/token"
 revoke_url    = "ORIGIN/revoke"
@@ -241,7 +246,7 @@ loopback      = "any-port"
 [tools.github_search_repos]
 title        = "Portia Github Search Repos"
 description  = "Searches repositories."
-provider     = "github"
+provider     = "hub"
 scopes       = ["repo:read"]
 request      = "GET /search"
 params.query = { as = "q", description = "What to search for." }
@@ -254,7 +259,7 @@ returns      = { type = "list", description = "The repositories." }
 [tools.github_star_repo]
 title        = "Portia Github Star Repo"
 description  = "Stars a GitHub repository."
-provider     = "github"
+provider     = "hub"
 scopes       = ["starring"]
 request      = "PUT /starred/{owner}/{repo}"
 params.owner = "The owner"
