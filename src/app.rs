@@ -120,14 +120,15 @@ impl App {
     /// Puts the parts together. Opens nothing yet: no store, no port, no connection.
     /// Call within the runtime that shall serve.
     pub fn new(config: Config, settings: Settings) -> Self {
-        let Config { path: file, server, providers, tools, .. } = config;
+        let Config { path: file, server, providers, tools, gateways, .. } = config;
+        let catalogue = Catalogue::new(Registry::new(tools), providers).with_gateways(gateways);
         let data = settings.store.path().to_owned();
         let net = Net::new(Policy { allow_private: server.allow_private });
         let (store, tables) = settings.store.into_tables();
         let loopback = Loopback::new(store.sockets());
         let oauth = OAuthClient::new(net.clone(), settings.clock.clone());
         let parts = Parts {
-            catalogue: Catalogue::new(Registry::new(tools), providers).into(),
+            catalogue: catalogue.into(),
             store: Arc::clone(&store),
             oauth: oauth.clone(),
             upstream: Upstream::new(net.clone(), Jq::new(settings.worker)),
@@ -240,7 +241,7 @@ impl App {
             self.broker.events().clone(),
         );
         let mcp = self.mcp_handlers(&running, &ended);
-        let routes = web::mcp_routes(mcp, gate.clone(), &usage)
+        let routes = web::mcp_routes(self.broker.clone(), mcp, &gate, &usage)
             .merge(web::program_routes(self.broker.clone(), &gate, &usage))
             .merge(pages);
         let port = Port::serve(listener, routes, allowed_users)?;

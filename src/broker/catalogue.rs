@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use crate::model::gateway::Gateways;
 use crate::model::{Provider, ProviderId};
 use crate::registry::Registry;
 
@@ -15,17 +16,29 @@ use crate::registry::Registry;
 pub struct Catalogue {
     registry: Registry,
     providers: BTreeMap<ProviderId, Arc<Provider>>,
+    gateways: Gateways,
 }
 
 impl Catalogue {
     /// Combines tools and the providers that they name.
     pub fn new(registry: Registry, providers: BTreeMap<ProviderId, Arc<Provider>>) -> Self {
-        Self { registry, providers }
+        Self { registry, providers, gateways: Gateways::default() }
+    }
+
+    /// Sets the gateways.
+    #[must_use]
+    pub fn with_gateways(self, gateways: Gateways) -> Self {
+        Self { gateways, ..self }
     }
 
     /// The tools.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// The `[gateways]`.
+    pub fn gateways(&self) -> &Gateways {
+        &self.gateways
     }
 
     /// A provider by its name in `tools.toml`.

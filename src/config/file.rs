@@ -31,6 +31,8 @@ table! {
         "tools" => tools: Named<Box<ToolTable>>,
         /// Tools that are built in, by toolkit: a list of names, or `"*"` for all of a toolkit.
         "toolkits" => toolkits: Named<ToolkitEntry>,
+        /// Named lists of tools: a server with HTTP serves the list `sales` at `/mcp/sales`.
+        "gateways" => gateways: Named<At<Vec<Text>>>,
         /// Imported OpenAPI operations: not supported by this version yet.
         #[schemars(skip)]
         "openapi" => openapi: Later,
@@ -414,7 +416,7 @@ table! {
         "args" => args: ArgNamesTable,
         /// Whether Portia's clients summarize a long result. Default: false.
         "should_summarize" => should_summarize: At<bool>,
-        /// What a call returns, for Portia's clients. Default: made from `output`.
+        /// Type and description of the result, for Portia's clients. Default: made from `output`.
         "returns" => returns: ReturnsTable,
         /// Example calls, with conditions on their results.
         "tests" => tests: Vec<TestTable>,

@@ -40,6 +40,7 @@ use std::sync::Arc;
 use toml::de::DeTable;
 use url::Url;
 
+use crate::model::gateway::Gateways;
 use crate::model::server_auth::ServerAuth;
 use crate::model::tool::Action;
 use crate::model::{Allowed, ConsentMode, Provider, ProviderId, Tool};
@@ -62,6 +63,7 @@ pub struct Config {
     pub providers: BTreeMap<ProviderId, Arc<Provider>>,
     /// Sorted by name, without disabled tools.
     pub tools: Vec<Tool>,
+    pub gateways: Gateways,
     /// Folder of the store for grants; `None`: in the platform's data folder.
     pub store: Option<PathBuf>,
     /// Problems that do not prevent serving the file. Their spans refer to `source`.
@@ -218,6 +220,7 @@ fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config,
         server: lowered.server,
         providers: lowered.providers,
         tools: lowered.tools,
+        gateways: lowered.gateways,
         store: lowered.store,
         warnings: problems.list,
         source: problems.source,

@@ -27,7 +27,7 @@ const BUILT_IN: &str = include_str!("../../tools.toml");
 const FILE_NAME: &str = "trusted";
 /// Tables that offer tools and cannot act in the user's name. Any other table, including those of
 /// later versions, needs trust.
-const HARMLESS_TABLES: [&str; 2] = ["server", "tools"];
+const HARMLESS_TABLES: [&str; 3] = ["gateways", "server", "tools"];
 /// Keys of `[server]` that need no trust.
 const HARMLESS_SETTINGS: [&str; 4] = ["name", "instructions", "max_chars", "port"];
 

@@ -226,7 +226,7 @@ impl Issuer {
             None => return Err(TokenFault::Opaque.into()),
         };
         let Person { caller, groups } = self.person(&claims)?;
-        let principal = Arc::new(Principal { caller, groups, browser_proof: self.browser_proof() });
+        let principal = Arc::new(Principal::new(caller, groups, self.browser_proof()));
         let until = now.after(believed);
         let until = claims.expires_at().map_or(until, |end| end.min(until));
         self.remembered.keep(digest, Arc::clone(&principal), now, until);

@@ -188,11 +188,7 @@ impl Application {
 
     /// Returns the principal of an end user.
     pub fn principal(&self, user: UserId) -> Principal {
-        Principal {
-            caller: self.caller(user),
-            groups: BTreeSet::new(),
-            browser_proof: self.browser_proof.clone(),
-        }
+        Principal::new(self.caller(user), BTreeSet::new(), self.browser_proof.clone())
     }
 }
 
@@ -208,5 +204,5 @@ fn person(
         Some((issuer, browser_proof)) => ((*issuer).to_owned(), browser_proof.clone()),
         None => (Caller::namespace_of_key(name), Ok(BrowserProof::SignedIn)),
     };
-    Principal { caller: Caller { namespace, user }, groups: BTreeSet::new(), browser_proof }
+    Principal::new(Caller { namespace, user }, BTreeSet::new(), browser_proof)
 }

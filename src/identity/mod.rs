@@ -144,18 +144,48 @@ impl Authenticator {
         headers: &HeaderMap,
         from: IpAddr,
     ) -> Result<Arc<Principal>, Denied> {
-        let principal = match &*self.0 {
-            Way::Local(principal) => Arc::clone(principal),
-            Way::Token { digester, digest, principal, .. } => {
-                if digester.digest(headers::bearer(headers)?) != *digest {
-                    return Err(TokenFault::OtherToken.into());
-                }
-                Arc::clone(principal)
+        match &*self.0 {
+            Way::Server(server) => server.authenticate(headers, from).await,
+            Way::Local(principal) | Way::Token { principal, .. } => {
+                self.check_token(headers)?;
+                headers::only(&principal.caller.user, headers)?;
+                Ok(Arc::clone(principal))
             }
-            Way::Server(server) => return server.authenticate(headers, from).await,
-        };
-        headers::only(&principal.caller.user, headers)?;
-        Ok(principal)
+        }
+    }
+
+    /// Returns the user who sent a request to a gateway: as [`Self::authenticate`], but a header may
+    /// name any user of one's own machine, as in the REST faces.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub async fn at_gateway(
+        &self,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<Arc<Principal>, Denied> {
+        match &*self.0 {
+            Way::Server(server) => server.authenticate(headers, from).await,
+            Way::Local(served) | Way::Token { principal: served, .. } => {
+                self.check_token(headers)?;
+                Ok(match headers::end_user(headers)? {
+                    None => Arc::clone(served),
+                    Some(user) => Arc::new(rest::user_of_machine(served, user)),
+                })
+            }
+        }
+    }
+
+    /// Checks the token of `serve --token`, where there is one.
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), Denied> {
+        match &*self.0 {
+            Way::Token { digester, digest, .. }
+                if digester.digest(headers::bearer(headers)?) != *digest =>
+            {
+                Err(TokenFault::OtherToken.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns the one user who needs no credentials.

@@ -80,6 +80,12 @@ impl Authenticator {
     }
 }
 
+/// Returns another user of the machine whose user is `served`.
+pub(super) fn user_of_machine(served: &Principal, user: UserId) -> Principal {
+    let caller = Caller { user, ..served.caller.clone() };
+    Principal { caller, ..served.clone() }
+}
+
 impl RestCaller {
     /// Returns the principal of the user whom a request names. This is the one place where a user
     /// of a body or query becomes a [`Caller`], and the namespace never comes from the request.
@@ -92,10 +98,7 @@ impl RestCaller {
         match self {
             Self::Machine { served, .. } => match named {
                 None => Ok(Principal::clone(served)),
-                Some(name) => {
-                    let caller = Caller { user: UserId::parse(name)?, ..served.caller.clone() };
-                    Ok(Principal { caller, ..Principal::clone(served) })
-                }
+                Some(name) => Ok(user_of_machine(served, UserId::parse(name)?)),
             },
             Self::Application(application) => match named {
                 None if is_default => Ok(application.principal(UserId::new(DEFAULT_USER))),

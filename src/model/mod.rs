@@ -14,6 +14,7 @@ pub mod credential;
 pub mod event;
 pub mod face;
 pub mod failure;
+pub mod gateway;
 pub mod grant;
 pub mod guide;
 pub mod hosts;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::Caller;
+use super::gateway::OfferedTools;
 
 /// An authenticated end user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,12 +17,23 @@ pub struct Principal {
     /// How a browser that opens the user's link is proven to be theirs. Without a way to prove it,
     /// no link is made.
     pub browser_proof: Result<BrowserProof, NoBrowserProof>,
+    /// The tools that the path of the request offers.
+    pub offered: OfferedTools,
 }
 
 impl Principal {
+    /// A user with every tool that `allow` grants them.
+    pub fn new(
+        caller: Caller,
+        groups: BTreeSet<String>,
+        browser_proof: Result<BrowserProof, NoBrowserProof>,
+    ) -> Self {
+        Self { caller, groups, browser_proof, offered: OfferedTools::All }
+    }
+
     /// The only user of a server that only this machine reaches.
     pub fn local(caller: Caller) -> Self {
-        Self { caller, groups: BTreeSet::new(), browser_proof: Ok(BrowserProof::Loopback) }
+        Self::new(caller, BTreeSet::new(), Ok(BrowserProof::Loopback))
     }
 
     /// A user whose browser has a session. The session opens their links, unless these stay on the
@@ -29,7 +41,7 @@ impl Principal {
     pub fn signed_in(caller: Caller, groups: BTreeSet<String>) -> Self {
         let browser_proof =
             Ok(if caller.is_local() { BrowserProof::Loopback } else { BrowserProof::SignedIn });
-        Self { caller, groups, browser_proof }
+        Self::new(caller, groups, browser_proof)
     }
 
     /// Whether this is the user who owns this machine and its `tools.toml`.

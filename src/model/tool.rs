@@ -38,12 +38,12 @@ pub struct Tool {
     /// The tool's names in other products' contracts.
     #[serde(default)]
     pub faces: FaceNames,
-    /// What a call returns, for clients that are told so.
+    /// Type and description of the result, for clients that are told them.
     #[serde(default)]
     pub returns: Returns,
 }
 
-/// What a call of a tool returns, as `tools.toml` tells it.
+/// Result of a tool's call, as `tools.toml` describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Returns {
     /// Type in a word, e.g. `list`; `None`: made from the output schema.
@@ -62,9 +62,12 @@ pub enum Allowed {
 }
 
 impl Tool {
-    /// Whether this user may see and call it. The owner of a local server may use every tool in
+    /// Whether this user may see and call it, at the path of their request. The owner of a local server may use every tool in
     /// their own file.
     pub fn admits(&self, principal: &Principal) -> bool {
+        if !principal.offered.has(&self.name) {
+            return false;
+        }
         let Some(allow) = &self.allow else { return true };
         principal.is_local()
             || allow.iter().any(|allowed| match allowed {

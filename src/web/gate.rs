@@ -1,4 +1,4 @@
-//! The gate before `/mcp`, `/sse` and `/messages`: identifies the caller.
+//! The gate before `/mcp`, its gateways, `/sse` and `/messages`: identifies the caller.
 //!
 //! It checks in this order, each before it reads any of the body: for which host the request is
 //! meant, which site's page sent it, and who calls. Handlers behind the gate find an
@@ -20,13 +20,15 @@ use super::{cors, well_known};
 use crate::broker::events::Events;
 use crate::identity::{Authenticator, Challenge, Denied, RestCaller};
 use crate::model::event::{EventKind, RefusalReason};
-use crate::model::{Allowed, Event, chain};
+use crate::model::gateway::OfferedTools;
+use crate::model::{Allowed, Event, Principal, chain};
 use crate::net::Cidr;
 
 /// `Retry-After` while the issuer cannot be asked, in seconds.
 const RETRY_AFTER_ISSUER_FAILURE: HeaderValue = HeaderValue::from_static("10");
 /// `Retry-After` for an address that sent too many invented tokens, in seconds.
 const RETRY_AFTER_INVALID_TOKENS: HeaderValue = HeaderValue::from_static("60");
+const NO_GATEWAY: &str = "this server has no gateway of that name; /mcp/all has every tool, and its operator declares others in [gateways]";
 
 /// Checks that each request must pass.
 #[derive(Clone)]
@@ -172,52 +174,93 @@ impl Gate {
     }
 }
 
+/// Address at which a request asks for tools.
+pub(super) enum Address {
+    /// `/mcp`, `/sse` and `/messages`: all tools.
+    Mcp,
+    Gateway(OfferedTools),
+    /// A path below `/mcp/` that is in no `[gateways]`.
+    NoGateway,
+}
+
 /// Middleware that checks host, origin and credentials of a request, in this order, and refuses it
 /// or puts the caller's `Arc<Principal>` into its extensions.
-pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    // HEAD would run the GET handler, and open a stream that no client reads.
-    if request.method() == Method::HEAD {
-        return StatusCode::METHOD_NOT_ALLOWED.into_response();
-    }
-    let foreign = match gate.origin_check(request.uri(), request.headers()) {
-        Ok(foreign) => foreign,
-        Err(problem) => {
-            let reason = match problem.status() {
-                StatusCode::MISDIRECTED_REQUEST => RefusalReason::OtherHost,
-                _ => RefusalReason::ForeignOrigin,
-            };
-            record(&gate.events, reason, problem.status());
-            return problem.into_response();
+pub async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    gate.admit(Address::Mcp, request, next).await
+}
+
+impl Gate {
+    /// Admits or refuses a request, as [`gate`] does.
+    pub(super) async fn admit(
+        &self,
+        address: Address,
+        mut request: Request,
+        next: Next,
+    ) -> Response {
+        // HEAD would run the GET handler, and open a stream that no client reads.
+        if request.method() == Method::HEAD {
+            return StatusCode::METHOD_NOT_ALLOWED.into_response();
         }
-    };
-    if let Some(origin) = &foreign
-        && cors::is_preflight(request.method(), request.headers())
-    {
-        return cors::preflight(request.headers(), origin.clone());
-    }
-    gate.warn_of_proxy(request.extensions(), request.headers());
-    let from = client_address::client_address(
-        request.extensions(),
-        request.headers(),
-        &gate.trusted_proxies,
-    );
-    let mut response = match gate.authenticator.authenticate(request.headers(), from).await {
-        Ok(principal) => {
-            if let Some(proof) = request.extensions().get::<Proof>() {
-                proof.accept();
+        let foreign = match self.origin_check(request.uri(), request.headers()) {
+            Ok(foreign) => foreign,
+            Err(problem) => {
+                let reason = match problem.status() {
+                    StatusCode::MISDIRECTED_REQUEST => RefusalReason::OtherHost,
+                    _ => RefusalReason::ForeignOrigin,
+                };
+                record(&self.events, reason, problem.status());
+                return problem.into_response();
             }
-            request.extensions_mut().insert(principal);
-            next.run(request).await
+        };
+        if let Some(origin) = &foreign
+            && cors::is_preflight(request.method(), request.headers())
+        {
+            return cors::preflight(request.headers(), origin.clone());
         }
-        Err(denied) => {
-            record(&gate.events, denied.reason(), denied.status());
-            refusal(&denied, gate.challenge.as_ref())
+        let found = self.identify(address, request.extensions(), request.headers()).await;
+        let mut response = match found {
+            Ok(Some(principal)) => {
+                request.extensions_mut().insert(principal);
+                next.run(request).await
+            }
+            Ok(None) => Problem::new(StatusCode::NOT_FOUND, NO_GATEWAY).into_response(),
+            Err(denied) => {
+                record(&self.events, denied.reason(), denied.status());
+                refusal(&denied, self.challenge.as_ref())
+            }
+        };
+        if let Some(origin) = foreign {
+            cors::allow(&mut response, origin);
         }
-    };
-    if let Some(origin) = foreign {
-        cors::allow(&mut response, origin);
+        response
     }
-    response
+
+    /// Returns the caller; `None` at a gateway that does not exist.
+    async fn identify(
+        &self,
+        address: Address,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+    ) -> Result<Option<Arc<Principal>>, Denied> {
+        self.warn_of_proxy(extensions, headers);
+        let from = client_address::client_address(extensions, headers, &self.trusted_proxies);
+        let principal = match address {
+            Address::Mcp => self.authenticator.authenticate(headers, from).await?,
+            Address::Gateway(_) | Address::NoGateway => {
+                self.authenticator.at_gateway(headers, from).await?
+            }
+        };
+        if let Some(proof) = extensions.get::<Proof>() {
+            proof.accept();
+        }
+        Ok(match address {
+            Address::Mcp => Some(principal),
+            Address::NoGateway => None,
+            Address::Gateway(offered) => {
+                Some(Arc::new(Principal { offered, ..Principal::clone(&principal) }))
+            }
+        })
+    }
 }
 
 /// Records that a request was refused.
@@ -256,7 +299,7 @@ pub(super) fn add_refusal_headers(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Caller, Principal, UserId};
+    use crate::model::{Caller, UserId};
 
     fn gate() -> Gate {
         let ana = Principal::local(Caller::local(UserId::new("ana")));

@@ -20,6 +20,7 @@ mod body;
 mod cors;
 pub mod ended;
 pub mod gate;
+mod gateway;
 pub mod health;
 pub mod loopback;
 mod origin_check;
@@ -145,10 +146,13 @@ pub struct McpHandlers {
 }
 
 /// Routes of MCP, behind the gate. Ports of all kinds of credentials have the same ones.
-pub fn mcp_routes(handlers: McpHandlers, gate: Gate, usage: &Usage) -> Router {
-    let states = States { mcp: Some(handlers), ..States::default() };
-    let routes = routes::router(Listener::OnePerson, &[Access::Gate], &states);
-    with_usage(routes, usage).layer(from_fn_with_state(gate, gate::gate))
+pub fn mcp_routes(broker: Broker, handlers: McpHandlers, gate: &Gate, usage: &Usage) -> Router {
+    let rest = Some(RestState { broker, gate: gate.clone() });
+    let states = States { mcp: Some(handlers), rest, ..States::default() };
+    let routes =
+        |access| with_usage(routes::router(Listener::OnePerson, &[access], &states), usage);
+    let at_gate = routes(Access::Gate).layer(from_fn_with_state(gate.clone(), gate::gate));
+    at_gate.merge(routes(Access::Gateway))
 }
 
 /// Adds the answer (405) to methods that a route does not take.

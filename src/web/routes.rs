@@ -5,8 +5,8 @@
 //! repeats the table and sends every kind of client to every row.
 //!
 //! The router enforces the [`Access`] of a row: the origin check and the gate stand before all rows
-//! of their kinds of access ([`super`]), [`Access::Session`] and [`Access::ApplicationKey`] before
-//! each row separately ([`Route::guarded`]). A row whose access does not suit the state of its
+//! of their kinds of access ([`super`]), the checks of the other kinds before each row separately
+//! ([`Route::guarded`]). A row whose access does not suit the state of its
 //! handler does not compile.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::rest::arcade::{confirm_user, user_connections};
 use super::rest::portia;
 use super::rest::{self, RestState};
 use super::well_known::{self, Metadata};
-use super::{McpHandlers, health};
+use super::{McpHandlers, gateway, health};
 use crate::broker::Broker;
 use crate::broker::consent::confirmation::NEXT_PATH;
 
@@ -58,6 +58,8 @@ pub enum Access {
     /// Requests that pass the gate: our host (others: 421), no foreign page (403), and the
     /// credentials of a user (401) ([`super::gate`]).
     Gate,
+    /// Like [`Self::Gate`], for the tools of the gateway that the path names (others: 404).
+    Gateway,
 }
 
 /// Limit of a request's body.
@@ -205,6 +207,7 @@ const TABLE: &[Route] = table! {
     Any    "/mcp",                        Gate,   SERVED, MCP, ExtraSlashes, Mcp(streamable);
     Get    "/sse",                        Gate,   SERVED, UNREAD, ExtraSlashes, Mcp(sse);
     Post   "/messages",                   Gate,   SERVED, MCP, ExtraSlashes, Mcp(messages);
+    Any    "/mcp/{gateway}",              Gateway, SERVED, MCP, Exact, Mcp(streamable);
 };
 
 const _: () = {
@@ -244,7 +247,7 @@ impl Route {
             Handler::SignIn(_) => matches!(self.access, Access::OwnOrigin),
             Handler::Rest(_) => matches!(self.access, Access::Rest | Access::RestAdmin),
             Handler::Metadata(_) => matches!(self.access, Access::Anyone),
-            Handler::Mcp(_) => matches!(self.access, Access::Gate),
+            Handler::Mcp(_) => matches!(self.access, Access::Gate | Access::Gateway),
         }
     }
 
@@ -259,6 +262,10 @@ impl Route {
             Access::RestAdmin => handler
                 .route_layer(from_fn(rest::gate::require_admin))
                 .route_layer(from_fn_with_state(states.rest.clone()?, rest::gate::identify)),
+            // The handler of MCP takes every method, and so is no route to this router.
+            Access::Gateway => {
+                handler.layer(from_fn_with_state(states.rest.clone()?, gateway::admit))
+            }
             Access::Anyone | Access::OwnOrigin | Access::Gate => handler,
         })
     }

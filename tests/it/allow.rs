@@ -33,11 +33,9 @@ fn tools_toml(origin: &str) -> String {
 }
 
 fn person(user: &str, groups: &[&str]) -> Principal {
-    Principal {
-        caller: Caller { namespace: ISSUER.into(), user: UserId::new(user) },
-        groups: groups.iter().map(|&group| group.to_owned()).collect(),
-        browser_proof: Ok(BrowserProof::SignedIn),
-    }
+    let caller = Caller { namespace: ISSUER.into(), user: UserId::new(user) };
+    let groups = groups.iter().map(|&group| group.to_owned()).collect();
+    Principal::new(caller, groups, Ok(BrowserProof::SignedIn))
 }
 
 fn app(tools: &str) -> Arc<App> {

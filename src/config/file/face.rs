@@ -31,11 +31,11 @@ table! {
 }
 
 table! {
-    /// What a call returns.
+    /// Result of a call.
     ReturnsTable {
         /// Type of the result in a word, e.g. `list` or `str`.
         "type" => kind: Text,
-        /// What the result is.
+        /// Description of the result.
         "description" => description: Text,
     }
 }

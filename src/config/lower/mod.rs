@@ -11,6 +11,7 @@ mod credential;
 mod endpoints;
 mod example;
 mod face;
+mod gateways;
 mod guide;
 mod identity;
 mod jq;
@@ -43,6 +44,7 @@ use super::findings::Findings;
 use super::read::not_yet;
 use super::span::{At, Text};
 use super::{Depth, Server};
+use crate::model::gateway::Gateways;
 use crate::model::retention::Retention;
 use crate::model::{Provider, ProviderId, Tool};
 use allow::Callers;
@@ -56,6 +58,7 @@ pub(super) struct Lowered {
     pub(super) server: Server,
     pub(super) providers: BTreeMap<ProviderId, Arc<Provider>>,
     pub(super) tools: Vec<Tool>,
+    pub(super) gateways: Gateways,
     pub(super) store: Option<PathBuf>,
 }
 
@@ -122,11 +125,13 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
     let toolkits = file.toolkits.unwrap_or_default();
     tools.extend(toolkits::tools(toolkits, &own, &mut around, find));
     tools.sort_by(|a, b| a.name.cmp(&b.name));
+    let gateways = file.gateways.unwrap_or_default();
+    let gateways = gateways::gateways(gateways, &tools, &own, find);
     let known = around.providers.into_values().flatten();
     let mut providers: BTreeMap<_, _> =
         known.map(|known| (known.provider.id.clone(), known.provider)).collect();
     add_known_scopes(&tools, &mut providers);
-    Lowered { server, providers, tools, store }
+    Lowered { server, providers, tools, gateways, store }
 }
 
 /// Reports tables that a later version will read.

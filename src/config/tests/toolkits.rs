@@ -1,7 +1,8 @@
-//! `[toolkits]`, and the names of tools in other products' contracts.
+//! `[toolkits]` and `[gateways]`, and the names of tools in other products' contracts.
 
 use super::*;
 use crate::model::face::Face;
+use crate::model::gateway::OfferedTools;
 
 /// A GitHub app, so that its toolkit can be used.
 const GITHUB: &str = "[providers.github]\nclient_id = \"us\"\nclient_secret = \"env:HOME\"\n";
@@ -88,5 +89,25 @@ fn names_in_contracts_are_read_and_checked() {
             "6:37",
             "has a name there already",
         ),
+    ]);
+}
+
+#[test]
+fn gateways_list_tools_by_name() {
+    let config = good(&format!(
+        "[gateways]\nsales = [\"a\", \"off\"]\nempty = []\n{TOOL}{GET}[tools.off]\ndescription = \"d\"\ndisabled = true\n{GET}"
+    ));
+    let tools = |name| config.gateways.tools(name);
+    let OfferedTools::These(sales) = tools("sales").unwrap() else { panic!("a list") };
+    assert_eq!(sales.iter().map(crate::model::ToolName::as_str).collect::<Vec<_>>(), ["a"]);
+    assert!(!tools("empty").unwrap().has(&crate::model::ToolName::new("a")));
+    assert_eq!(tools("all"), Some(OfferedTools::All));
+    assert_eq!(tools("Sales"), None);
+    expect_each(&[
+        (format!("[gateways]\nall = []\n{TOOL}{GET}"), "2:1", "has every tool already"),
+        (format!("[gateways]\n\"a/b\" = []\n{TOOL}{GET}"), "2:1", "a part of its path"),
+        (format!("[gateways]\nSales = [\"a\"]\n{TOOL}{GET}"), "2:1", "a part of its path"),
+        (format!("[gateways]\nsales = [\"b\"]\n{TOOL}{GET}"), "2:10", "there is no tool `b`"),
+        (format!("[gateways]\nsales = \"a\"\n{TOOL}{GET}"), "2:9", "is a list"),
     ]);
 }

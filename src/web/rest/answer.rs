@@ -12,7 +12,7 @@ use crate::web::gate::add_refusal_headers;
 /// Prefix of the paths of Portia's contract.
 const PORTIA_PREFIX: &str = "/api/v0/";
 
-/// What is wrong, as a word for programs.
+/// Name of an error, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::web) enum ErrorName {

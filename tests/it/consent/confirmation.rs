@@ -21,7 +21,7 @@ fn user(name: &str) -> Principal {
         confirm: ConfirmOrder::Before,
     }));
     let caller = Caller { namespace: "key:my-app".into(), user: UserId::new(name) };
-    Principal { caller, groups: std::collections::BTreeSet::new(), browser_proof }
+    Principal::new(caller, std::collections::BTreeSet::new(), browser_proof)
 }
 
 async fn world() -> World {

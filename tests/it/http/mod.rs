@@ -6,6 +6,7 @@ mod crowd;
 mod direct;
 mod ending;
 mod gate;
+mod gateways;
 mod log;
 mod operator;
 mod requests;

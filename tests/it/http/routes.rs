@@ -38,6 +38,7 @@ const MIRROR: &str = "
     ANY     /mcp                                      gate         -PKI  mcp    slashes
     GET     /sse                                      gate         -PKI  -      slashes
     POST    /messages                                 gate         -PKI  mcp    slashes
+    ANY     /mcp/{gateway}                            gateway      -PKI  mcp    exact
 ";
 
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"];
@@ -63,6 +64,7 @@ fn row(route: &Route) -> String {
         Access::Rest => "rest",
         Access::RestAdmin => "rest-admin",
         Access::Gate => "gate",
+        Access::Gateway => "gateway",
     };
     let ports = [
         (Listener::Loopback, 'L'),
@@ -197,7 +199,7 @@ impl Port {
                 _ => &[200, 400, 404],
             },
             "anyone" | "rest" | "rest-admin" => &[405],
-            "gate" => self.promised_by_gate(client, method, path, is_taken),
+            "gate" | "gateway" => self.promised_by_gate(client, method, path, is_taken),
             // Pages, and what is at no address of this port.
             _ => match (client, method) {
                 (Client::ForeignHost, _) => &[421],
@@ -230,6 +232,7 @@ impl Port {
             Client::Nobody | Client::Invented | Client::Browser if !is_for_one => &[401],
             // The issuer's port knows keys too. An application has to name its user in a header.
             Client::Application | Client::Administrator if !is_for_one => &[400, 401],
+            _ if !is_taken && path.contains('{') => &[404],
             _ if !is_taken => &[405],
             _ if path == "/sse" => &[200],
             // No message of MCP is in these requests.

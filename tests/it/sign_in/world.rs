@@ -170,11 +170,8 @@ impl World {
             "" => format!("key:{person}"),
             issuer => issuer.to_owned(),
         };
-        Principal {
-            caller: Caller { namespace, user: UserId::new(person) },
-            groups: BTreeSet::new(),
-            browser_proof: Ok(self.browser_proof.clone()),
-        }
+        let caller = Caller { namespace, user: UserId::new(person) };
+        Principal::new(caller, BTreeSet::new(), Ok(self.browser_proof.clone()))
     }
 
     /// Returns the outcome of a call by this person.
