@@ -55,9 +55,7 @@ pub fn failure_text(failure: &Failure) -> String {
             let then = if *is_refusal { "Calling again will not help." } else { IN_A_MOMENT };
             format!("`{provider}` has issued no access token to this server: {cause}. {then}")
         }
-        FailureKind::RenewedElsewhere(provider) => format!(
-            "Another Countersign on this machine is renewing the access token of `{provider}`. {IN_A_MOMENT}"
-        ),
+        FailureKind::RenewedElsewhere(provider) => renewed_elsewhere(provider),
         FailureKind::Ending => "The server is ending. Call this tool again when it runs.".into(),
         FailureKind::NoLink { title, tool, problem } => {
             let before = before(tool.as_ref());
@@ -86,6 +84,12 @@ pub fn failure_text(failure: &Failure) -> String {
             filter_advice(*problem)
         ),
     }
+}
+
+fn renewed_elsewhere(provider: &ProviderId) -> String {
+    format!(
+        "Another Countersign on this machine is renewing the access token of `{provider}`. {IN_A_MOMENT}"
+    )
 }
 
 /// Continues `access is needed`.

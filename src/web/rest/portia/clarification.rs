@@ -11,7 +11,7 @@ use crate::model::arguments::{ArgumentProblem, Mismatch};
 use crate::model::{ConnectPrompt, InvalidArguments, Principal, Tool, ToolName, uuid};
 use crate::words;
 
-/// Who asks, as the clients show it.
+/// Name of the asker, which clients show.
 const SOURCE: &str = "Countersign";
 
 /// A consent that tools wait for.

@@ -41,7 +41,7 @@ struct OneReady {
     execution_context: Context,
 }
 
-/// What the tools need, and whether that is nothing.
+/// Consents that the tools still need, and whether there are none.
 #[derive(Serialize, JsonSchema)]
 struct Ready {
     ready: bool,
