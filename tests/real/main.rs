@@ -46,6 +46,7 @@ mod ordering;
 mod peers;
 mod peers_under_fire;
 mod people;
+mod portia;
 mod readme;
 mod refresh;
 mod rounds;
