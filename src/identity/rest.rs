@@ -112,6 +112,18 @@ impl RestCaller {
         }
     }
 
+    /// Like [`Self::principal`], for questions that change nothing and need no user: without a
+    /// name, an application asks for its user `default`.
+    ///
+    /// # Errors
+    /// As [`Self::principal`].
+    pub fn reader(&self, named: Option<&str>) -> Result<Principal, UserProblem> {
+        match self.principal(named) {
+            Err(UserProblem::Missing) => self.principal(Some(PORTIA_DEFAULT_USER)),
+            principal => principal,
+        }
+    }
+
     /// Returns the key under which records of this caller are kept apart from those of others. The
     /// users of an issuer share a namespace and must not share records.
     pub fn space(&self) -> Cow<'_, str> {
@@ -215,6 +227,8 @@ mod tests {
         assert_eq!(caller(Some("")), Err(UserProblem::Missing));
         assert_eq!(caller(Some(PORTIA_DEFAULT_USER)), Ok(of_shop("default")));
         assert_eq!(caller(Some("ana")), Ok(of_shop("ana")));
+        assert_eq!(shop.reader(None).unwrap().caller, of_shop("default"));
+        assert_eq!(shop.reader(Some("ana")).unwrap().caller, of_shop("ana"));
         assert!(shop.owns(&of_shop("bob")));
         assert!(!shop.owns(&Caller::local(UserId::new("bob"))));
         assert_eq!(shop.space(), "key:shop");

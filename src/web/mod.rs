@@ -51,7 +51,7 @@ use pages::person::PageUser;
 use pages::sign_in::SignInPages;
 use pages::{cookie, sign_in};
 pub use problem::Usage;
-use rest::RestState;
+use rest::{RestState, answer};
 use routes::{Access, Listener, States};
 use well_known::Metadata;
 
@@ -110,7 +110,9 @@ pub fn public_pages(broker: Broker, pages: PublicPages) -> Router {
 fn with_origin_check(routes: Router, origins: Origins, usage: &Usage) -> Router {
     let for_paths = usage.clone();
     with_usage(routes, usage)
-        .fallback(async move |request: Request| for_paths.not_found(&request))
+        .fallback(async move |request: Request| {
+            answer::not_found(request.uri()).unwrap_or_else(|| for_paths.not_found(&request))
+        })
         .layer(from_fn_with_state(origins.clone(), cookie::identify_browser))
         .layer(from_fn_with_state(origins, origin_check::check_origin))
 }
@@ -158,5 +160,7 @@ pub fn mcp_routes(broker: Broker, handlers: McpHandlers, gate: &Gate, usage: &Us
 /// Adds the answer (405) to methods that a route does not take.
 fn with_usage(routes: Router, usage: &Usage) -> Router {
     let usage = usage.clone();
-    routes.method_not_allowed_fallback(async move |request: Request| usage.not_allowed(&request))
+    routes.method_not_allowed_fallback(async move |request: Request| {
+        answer::not_allowed(request.uri()).unwrap_or_else(|| usage.not_allowed(&request))
+    })
 }

@@ -18,7 +18,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::pages::sign_in::SignInPages;
 use super::pages::{accounts, connect, sign_in};
-use super::rest::arcade::{confirm_user, user_connections};
+use super::rest::arcade::{
+    confirm_user, execute, health as arcade_health, tools, user_connections,
+};
 use super::rest::portia;
 use super::rest::{self, RestState};
 use super::well_known::{self, Metadata};
@@ -196,6 +198,13 @@ const TABLE: &[Route] = table! {
     Post   portia::ready::BATCH_PATH,         Rest, SERVED, SMALL,  Exact, Rest(portia::ready::batch);
     Post   portia::ready::PATH,               Rest, SERVED, SMALL,  Exact, Rest(portia::ready::one);
     Post   portia::run::PATH,                 Rest, SERVED, CALL,   Exact, Rest(portia::run::run);
+    // REST: tools, as Arcade's clients call them.
+    Get    arcade_health::PATH,               Anyone, SERVED, UNREAD, ExtraSlashes, Broker(arcade_health::health);
+    Get    tools::COLLECTION_PATH,            Rest, SERVED, UNREAD, ExtraSlashes, Rest(tools::list);
+    Get    tools::ITEM_PATH,                  Rest, SERVED, UNREAD, Exact, Rest(tools::get);
+    Get    tools::FORMATTED_COLLECTION_PATH,  Rest, SERVED, UNREAD, ExtraSlashes, Rest(tools::list_formatted);
+    Get    tools::FORMATTED_ITEM_PATH,        Rest, SERVED, UNREAD, Exact, Rest(tools::get_formatted);
+    Post   execute::PATH,                     Rest, SERVED, CALL,   ExtraSlashes, Rest(execute::execute);
     // Which issuer gives tokens for this server; whether it works.
     Get     well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::metadata);
     Options well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::preflight);

@@ -3,20 +3,24 @@
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::identity::{Denied, UserProblem};
 use crate::model::face::Face;
 use crate::web::gate::add_refusal_headers;
 
+/// Prefix of the paths of Arcade's contract.
+const ARCADE_PREFIX: &str = "/v1/";
 /// Prefix of the paths of Portia's contract.
 const PORTIA_PREFIX: &str = "/api/v0/";
 
 /// Name of an error, for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::web) enum ErrorName {
     AdminRequired,
+    AmbiguousTool,
     Forbidden,
     InvalidAuthorization,
     MalformedRequest,
@@ -26,6 +30,7 @@ pub(in crate::web) enum ErrorName {
     PayloadTooLarge,
     RateLimited,
     RequestTimeout,
+    ToolAuthorizationRequired,
     ToolFailed,
     Unavailable,
     UnknownFlow,
@@ -50,6 +55,26 @@ struct PortiaError {
 /// Returns the contract to which a path belongs.
 pub(in crate::web) fn face_of(uri: &Uri) -> Face {
     if uri.path().starts_with(PORTIA_PREFIX) { Face::Portia } else { Face::Arcade }
+}
+
+/// Writes the error for a path of a contract that has no route; `None` if the path belongs to no
+/// contract.
+pub(in crate::web) fn not_found(uri: &Uri) -> Option<Response> {
+    let message = "no route has this path";
+    let face = is_rest(uri).then(|| face_of(uri))?;
+    Some(problem(face, StatusCode::NOT_FOUND, ErrorName::NotFound, message))
+}
+
+/// Writes the error for a method that a path of a contract does not take; `None` if the path
+/// belongs to no contract.
+pub(in crate::web) fn not_allowed(uri: &Uri) -> Option<Response> {
+    let message = "the route of this path does not take this method";
+    let face = is_rest(uri).then(|| face_of(uri))?;
+    Some(problem(face, StatusCode::METHOD_NOT_ALLOWED, ErrorName::MethodNotAllowed, message))
+}
+
+fn is_rest(uri: &Uri) -> bool {
+    [ARCADE_PREFIX, PORTIA_PREFIX].iter().any(|prefix| uri.path().starts_with(prefix))
 }
 
 /// Writes JSON that no cache keeps.

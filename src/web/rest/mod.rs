@@ -8,6 +8,7 @@ pub(super) mod answer;
 pub mod arcade;
 pub(super) mod body;
 pub(super) mod gate;
+mod page;
 pub mod portia;
 mod value;
 

@@ -29,6 +29,12 @@ const MIRROR: &str = "
     POST    /api/v0/tools/batch/ready/                rest         -PKI  65536  exact
     POST    /api/v0/tools/{id}/ready/                 rest         -PKI  65536  exact
     POST    /api/v0/tools/{id}/run/                   rest         -PKI  4194304 exact
+    GET     /v1/health                                anyone       -PKI  -      slashes
+    GET     /v1/tools                                 rest         -PKI  -      slashes
+    GET     /v1/tools/{name}                          rest         -PKI  -      exact
+    GET     /v1/formatted_tools                       rest         -PKI  -      slashes
+    GET     /v1/formatted_tools/{name}                rest         -PKI  -      exact
+    POST    /v1/tools/execute                         rest         -PKI  4194304 slashes
     GET     /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     OPTIONS /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     GET     /.well-known/oauth-protected-resource     anyone       ---I  -      slashes

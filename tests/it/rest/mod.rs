@@ -1,3 +1,5 @@
 //! The REST faces, over HTTP.
 
+mod arcade;
 mod portia;
+mod world;

@@ -10,7 +10,8 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use url::form_urlencoded;
 
 use super::{malformed, problem};
@@ -26,33 +27,73 @@ use crate::model::{Caller, ProviderId, UserId, chain};
 use crate::store::StoreError;
 use crate::web::rest::RestState;
 use crate::web::rest::answer::{ErrorName, bad_user, json as answer};
+use crate::web::rest::page::{NotANumber, Page, Paging};
 
 /// Path of all connections of an application's users.
 pub(in crate::web) const COLLECTION_PATH: &str = "/v1/admin/user_connections";
 /// Path of one connection, by its id.
 pub(in crate::web) const ITEM_PATH: &str = "/v1/admin/user_connections/{id}";
 
-/// Connections per page if the query sets no `limit`.
-const DEFAULT_LIMIT: usize = 25;
-/// Most connections per page; a higher `limit` is lowered to it.
-const MAX_LIMIT: usize = 100;
-
 /// Parameters of the query; others are ignored. Arcade's Python client writes `user[id]`, its other
 /// clients `user_id`.
+#[derive(Default)]
 struct Filter {
     user: Option<UserId>,
     provider: Option<ProviderId>,
-    limit: usize,
-    offset: usize,
+    paging: Paging,
 }
 
 /// Reason why a query is refused, for the client.
 #[derive(Debug, thiserror::Error)]
 enum FilterError {
-    #[error("`{0}` must be a number")]
-    NotANumber(String),
+    #[error(transparent)]
+    NotANumber(#[from] NotANumber),
     #[error("`{parameter}`: {fault}")]
     UserId { parameter: String, fault: BadUserId },
+}
+
+/// An account that a user has connected.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::web) struct UserConnection {
+    id: String,
+    connection_id: String,
+    connection_status: ConnectionStatus,
+    provider_id: String,
+    provider_type: &'static str,
+    provider_description: String,
+    provider_user_info: ProviderUserInfo,
+    scopes: Vec<String>,
+    user_id: String,
+}
+
+/// Whether calls can use a connection.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::web) enum ConnectionStatus {
+    Active,
+    Inactive,
+}
+
+/// The user's account at the provider.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::web) struct ProviderUserInfo {
+    /// Its name for people, if the provider gives one.
+    label: Option<String>,
+}
+
+/// The connections that were ended.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::web) struct EndedConnections {
+    items: Vec<EndedConnection>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(in crate::web) struct EndedConnection {
+    connection_id: String,
+    provider_id: String,
+    /// The provider's reaction, as a word.
+    provider_outcome: &'static str,
+    user_id: String,
 }
 
 impl Filter {
@@ -61,10 +102,8 @@ impl Filter {
     /// # Errors
     /// [`FilterError`] for the first value that cannot be read.
     fn parse(uri: &Uri) -> Result<Self, FilterError> {
-        let mut filter = Self { user: None, provider: None, limit: DEFAULT_LIMIT, offset: 0 };
+        let mut filter = Self::default();
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-            let number =
-                || value.parse::<usize>().map_err(|_| FilterError::NotANumber(name.to_string()));
             match &*name {
                 "user_id" | "user[id]" => {
                     let parameter = name.to_string();
@@ -73,9 +112,7 @@ impl Filter {
                         Some(user.map_err(|fault| FilterError::UserId { parameter, fault })?);
                 }
                 "provider_id" | "provider[id]" => filter.provider = Some(ProviderId::new(value)),
-                "limit" => filter.limit = number()?.clamp(1, MAX_LIMIT),
-                "offset" => filter.offset = number()?,
-                _ => {}
+                _ => filter.paging.read(&name, &value)?,
             }
         }
         Ok(filter)
@@ -95,28 +132,22 @@ impl RestState {
         Ok(users.filter(|user| caller.owns(user)).collect())
     }
 
-    async fn page(&self, users: Vec<Caller>, filter: &Filter) -> Result<Value, StoreError> {
-        let (mut items, mut total) = (Vec::new(), 0);
+    async fn page(
+        &self,
+        users: Vec<Caller>,
+        filter: &Filter,
+    ) -> Result<Page<UserConnection>, StoreError> {
+        let mut connections = Vec::new();
         for caller in users {
             for account in self.broker.accounts().list_own(&caller).await? {
                 let is_meant =
                     filter.provider.as_ref().is_none_or(|it| it.as_str() == account.provider);
-                if !is_meant {
-                    continue;
+                if is_meant {
+                    connections.push((caller.clone(), account));
                 }
-                if total >= filter.offset && items.len() < filter.limit {
-                    items.push(connection(&caller, &account));
-                }
-                total += 1;
             }
         }
-        Ok(json!({
-            "items": items,
-            "limit": filter.limit,
-            "offset": filter.offset,
-            "page_count": total.div_ceil(filter.limit),
-            "total_count": total,
-        }))
+        Ok(filter.paging.of(connections, |(caller, account)| connection(&caller, account)))
     }
 }
 
@@ -189,38 +220,37 @@ pub(in crate::web) async fn end_user(
     };
     match ended {
         Ok(ended) => {
-            let items: Vec<Value> = ended.iter().map(|ended| outcome(&caller, ended)).collect();
-            answer(StatusCode::OK, &json!({ "items": items }))
+            let items = ended.into_iter().map(|ended| outcome(&caller, ended)).collect();
+            answer(StatusCode::OK, &EndedConnections { items })
         }
         Err(error) => unavailable(&error),
     }
 }
 
-fn connection(caller: &Caller, account: &Account) -> Value {
-    let status = match account.state {
-        AccountState::Connected => "active",
-        _ => "inactive",
-    };
-    json!({
-        "id": id(caller, &account.digest),
-        "connection_id": account.account,
-        "connection_status": status,
-        "provider_id": account.provider,
-        "provider_type": "oauth2",
-        "provider_description": account.title,
-        "provider_user_info": { "label": account.label },
-        "scopes": account.scopes,
-        "user_id": caller.user,
-    })
+fn connection(caller: &Caller, account: Account) -> UserConnection {
+    UserConnection {
+        id: id(caller, &account.digest),
+        connection_id: account.account.to_string(),
+        connection_status: match account.state {
+            AccountState::Connected => ConnectionStatus::Active,
+            _ => ConnectionStatus::Inactive,
+        },
+        provider_id: account.provider,
+        provider_type: "oauth2",
+        provider_description: account.title,
+        provider_user_info: ProviderUserInfo { label: account.label },
+        scopes: account.scopes.iter().map(str::to_owned).collect(),
+        user_id: caller.user.to_string(),
+    }
 }
 
-fn outcome(caller: &Caller, Ended { provider, account, how, .. }: &Ended) -> Value {
-    json!({
-        "connection_id": account,
-        "provider_id": provider,
-        "provider_outcome": how.outcome().word(),
-        "user_id": caller.user,
-    })
+fn outcome(caller: &Caller, Ended { provider, account, how, .. }: Ended) -> EndedConnection {
+    EndedConnection {
+        connection_id: account.to_string(),
+        provider_id: provider.to_string(),
+        provider_outcome: how.outcome().word(),
+        user_id: caller.user.to_string(),
+    }
 }
 
 /// Id of a connection: `uc_<user id in base64url>.<digest>`. It names the user, so that no search

@@ -1,0 +1,113 @@
+//! Pages of lists: `limit` and `offset` of a query, and the shape of a page.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Items per page if the query sets no `limit`.
+const DEFAULT_LIMIT: usize = 25;
+/// Most items per page; a higher `limit` is lowered to it.
+const MAX_LIMIT: usize = 100;
+
+/// Part of a list that a query asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::web) struct Paging {
+    limit: usize,
+    offset: usize,
+}
+
+/// A parameter of a query whose value cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` must be a number")]
+pub(in crate::web) struct NotANumber(String);
+
+/// Part of a list, in the shape of Arcade's contract.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::web) struct Page<T> {
+    items: Vec<T>,
+    /// Most items of a page.
+    limit: usize,
+    /// Number of items before this page.
+    offset: usize,
+    #[serde(rename = "page_count")]
+    pages: usize,
+    /// Number of items on all pages.
+    total_count: usize,
+}
+
+impl Default for Paging {
+    fn default() -> Self {
+        Self { limit: DEFAULT_LIMIT, offset: 0 }
+    }
+}
+
+impl Paging {
+    /// Reads a parameter of a query; ignores those that are not about pages.
+    ///
+    /// # Errors
+    /// [`NotANumber`]
+    pub(in crate::web) fn read(&mut self, name: &str, value: &str) -> Result<(), NotANumber> {
+        let number = || value.parse::<usize>().map_err(|_| NotANumber(name.to_owned()));
+        match name {
+            "limit" => self.limit = number()?.clamp(1, MAX_LIMIT),
+            "offset" => self.offset = number()?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Returns the page of this list. Only its own items are made by `answer`.
+    pub(in crate::web) fn of<T, A>(
+        self,
+        all: impl IntoIterator<Item = T>,
+        answer: impl FnMut(T) -> A,
+    ) -> Page<A> {
+        let Self { limit, offset } = self;
+        let mut total_count = 0;
+        let mut on_page = Vec::new();
+        for item in all {
+            if total_count >= offset && on_page.len() < limit {
+                on_page.push(item);
+            }
+            total_count += 1;
+        }
+        let items = on_page.into_iter().map(answer).collect();
+        Page { items, limit, offset, pages: total_count.div_ceil(limit), total_count }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paging(query: &[(&str, &str)]) -> Result<Paging, NotANumber> {
+        let mut paging = Paging::default();
+        query.iter().try_for_each(|(name, value)| paging.read(name, value))?;
+        Ok(paging)
+    }
+
+    #[test]
+    fn a_page_is_the_part_that_the_query_asks_for() {
+        for (query, limit, offset, items) in [
+            (&[][..], 25, 0, 0..25),
+            (&[("limit", "10"), ("offset", "20"), ("other", "x")], 10, 20, 20..30),
+            (&[("limit", "0")], 1, 0, 0..1),
+            (&[("limit", "1000")], 100, 0, 0..60),
+            (&[("offset", "55")], 25, 55, 55..60),
+            (&[("offset", "18446744073709551615")], 25, usize::MAX, 0..0),
+        ] {
+            let page = paging(query).unwrap().of(0..60, |item| item);
+            assert_eq!(page.items, items.collect::<Vec<_>>(), "{query:?}");
+            assert_eq!((page.limit, page.offset, page.total_count), (limit, offset, 60));
+            assert_eq!(page.pages, 60usize.div_ceil(limit));
+        }
+        for bad in ["", "-1", "x", "1.5"] {
+            assert_eq!(paging(&[("offset", bad)]), Err(NotANumber("offset".into())));
+        }
+    }
+
+    #[test]
+    fn an_empty_list_has_no_page() {
+        let page = Paging::default().of(Vec::<u8>::new(), |item| item);
+        assert_eq!((page.pages, page.total_count), (0, 0));
+    }
+}

@@ -1,0 +1,4 @@
+//! Arcade's contract.
+
+mod execute;
+mod tools;

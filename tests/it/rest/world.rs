@@ -1,0 +1,275 @@
+//! A server with REST faces in this process, a provider beside it, and programs that call.
+
+use std::time::Duration;
+
+use countersign::app::Access;
+use countersign::model::principal::ConfirmOrder;
+use countersign::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
+use countersign::model::{Caller, UserId};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::support::browser::{Browser, Page};
+use crate::support::provider::{Act, json as answer};
+use crate::support::world::provider::Provider;
+use crate::support::world::{self, TestClock};
+
+/// The server's public origin, where several people use it.
+const ORIGIN: &str = "https://tools.example";
+/// Token of `serve --token`.
+pub(super) const TOKEN: &str = "the-token";
+
+pub(super) struct World {
+    pub(super) provider: Provider,
+    server: world::World,
+    address: String,
+    http: reqwest::Client,
+    /// Whether applications call, for users whose browsers they confirm.
+    is_for_many: bool,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    /// Null if the body is empty.
+    pub(super) json: Value,
+}
+
+impl Reply {
+    /// Returns the body of an answer with this status.
+    #[track_caller]
+    pub(super) fn ok(self) -> Value {
+        assert!(self.status.is_success(), "{self:?}");
+        self.json
+    }
+
+    /// Checks an error of Arcade's contract; returns its message.
+    #[track_caller]
+    pub(super) fn is_refused(&self, status: u16, name: &str) -> &str {
+        assert_eq!((self.status.as_u16(), &self.json["name"]), (status, &json!(name)), "{self:?}");
+        self.json["message"].as_str().unwrap()
+    }
+}
+
+impl World {
+    /// A server of one's own machine, whose user is `ana`.
+    pub(super) async fn on_machine() -> Self {
+        Self::of(None, TOOLS, |_| Access::Local(ana())).await
+    }
+
+    /// Like [`Self::on_machine`], with these lines in `tools.toml` beside the usual ones.
+    pub(super) async fn on_machine_with(more: &str) -> Self {
+        Self::of(None, &format!("{TOOLS}{more}"), |_| Access::Local(ana())).await
+    }
+
+    /// Like [`Self::on_machine`], with `--token`.
+    pub(super) async fn with_token() -> Self {
+        Self::of(None, TOOLS, |_| Access::Token(ana(), TOKEN.into())).await
+    }
+
+    /// A server with keys: those of the applications `app`, which gets its users' tokens and may
+    /// administer, `plain` and `other`, which have no such rights, and the one of the user `ana`.
+    /// The key of each is its name, followed by `-s-key`.
+    pub(super) async fn for_many() -> Self {
+        let rights = |name: &str| ApplicationSettings {
+            verifier_url: Some(format!("https://{name}.example/verify").parse().unwrap()),
+            confirm: ConfirmOrder::Before,
+            admin: name == "app",
+            tokens: name == "app",
+            next_origins: Vec::new(),
+        };
+        let application = |name| key(name, KeyHolder::Application(rights(name)));
+        let keys = vec![
+            application("app"),
+            application("plain"),
+            application("other"),
+            key("ana", KeyHolder::Person(UserId::new("ana"))),
+        ];
+        let auth = ResolvedAuth { issuer: None, keys };
+        let tools = format!("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n{TOOLS}");
+        Self::of(Some(ORIGIN), &tools, |server| server.for_many(auth)).await
+    }
+
+    async fn of(
+        public: Option<&str>,
+        tools: &str,
+        access: impl FnOnce(&world::World) -> Access,
+    ) -> Self {
+        let clock = TestClock::new();
+        let provider = Provider::start(&clock).await;
+        provider.tokens(|body| {
+            let token = body.split("code=").nth(1).and_then(|rest| rest.split('&').next());
+            let said = json!({ "access_token": token.unwrap_or("token") });
+            Act::Say(answer(said.to_string()))
+        });
+        provider.api(|_| Act::Say(answer(r#"{"ok":true}"#)));
+        let tools = tools.replace("ORIGIN", provider.origin());
+        let server = world::World::at(public, &clock, &tools);
+        let address = server.serve(access(&server));
+        // Installed once per process; later calls return an error.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let is_for_many = public.is_some();
+        Self { provider, server, address, http, is_for_many }
+    }
+
+    /// Sends a GET request with this key.
+    pub(super) async fn get(&self, key: &str, path: &str) -> Reply {
+        self.send(Method::GET, key, path, None, &[]).await
+    }
+
+    /// Sends a POST request with this key.
+    pub(super) async fn post(&self, key: &str, path: &str, body: Value) -> Reply {
+        self.send(Method::POST, key, path, Some(body), &[]).await
+    }
+
+    /// Sends a request. `key` is the value of `Authorization`; empty: none.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        key: &str,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Reply {
+        let mut request = self.http.request(method, format!("{}{path}", self.address));
+        if self.is_for_many {
+            request = request.header(HOST, ORIGIN.trim_start_matches("https://"));
+        }
+        if !key.is_empty() {
+            request = request.header(AUTHORIZATION, key);
+        }
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+        }
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().unwrap();
+            request = request.header(name, HeaderValue::try_from(*value).unwrap());
+        }
+        let reply = request.send().await.unwrap();
+        let status = reply.status();
+        let body = reply.bytes().await.unwrap();
+        let json = match body.as_ref() {
+            [] => Value::Null,
+            body => serde_json::from_slice(body)
+                .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(body))),
+        };
+        Reply { status, json }
+    }
+
+    /// Lets time pass.
+    pub(super) fn pass(&self, span: Duration) {
+        self.server.clock.pass(span);
+    }
+
+    /// Gives the consent that a link asks for. At a server for several people, `app` confirms the
+    /// browser as that of this user. Returns the link's page.
+    pub(super) async fn consent(&self, app: &str, user: &str, link: &str) -> Page {
+        let browser = self.browser_of(app, user, link).await;
+        let page = browser.get(link).await;
+        let departure =
+            browser.post(link, &[("answer", "continue"), ("shown", page.shown())]).await;
+        assert_eq!(departure.status, StatusCode::SEE_OTHER, "{}", departure.text);
+        let parameter = |name| departure.parameter(name);
+        let back =
+            format!("{}?state={}&code=code-{user}", parameter("redirect_uri"), parameter("state"));
+        browser.get(&back).await;
+        browser.get(link).await
+    }
+
+    /// Declines the consent that a link asks for.
+    pub(super) async fn decline(&self, app: &str, user: &str, link: &str) {
+        let browser = self.browser_of(app, user, link).await;
+        let page = browser.get(link).await;
+        browser.post(link, &[("answer", "decline"), ("shown", page.shown())]).await;
+    }
+
+    /// A browser in which this user may open the link.
+    async fn browser_of(&self, app: &str, user: &str, link: &str) -> Browser {
+        if !self.is_for_many {
+            return Browser::new();
+        }
+        let browser = Browser::behind(ORIGIN, &self.address);
+        let sent = browser.get(link).await;
+        let sent = Url::parse(sent.location()).unwrap();
+        let (_, flow) = sent.query_pairs().find(|(name, _)| name == "flow_id").expect("a flow");
+        let body = json!({ "flow_id": flow, "user_id": user });
+        let confirmed = self.post(&key_of(app), "/v1/auth/confirm_user", body).await.ok();
+        browser.get(confirmed["next_uri"].as_str().unwrap()).await;
+        browser
+    }
+}
+
+/// The key of an application or a user.
+pub(super) fn key_of(name: &str) -> String {
+    format!("{name}-s-key")
+}
+
+fn key(name: &str, holder: KeyHolder) -> ResolvedKey {
+    ResolvedKey { name: name.into(), values: vec![key_of(name).into()], holder }
+}
+
+fn ana() -> Caller {
+    Caller::local(UserId::new("ana"))
+}
+
+const TOOLS: &str = r#"
+[providers.acme]
+title     = "Acme"
+base_url  = "ORIGIN"
+client_id = "us"
+[providers.acme.oauth]
+authorize_url = "ORIGIN/authorize"
+token_url     = "ORIGIN/token"
+loopback      = "any-port"
+
+[providers.umbra]
+title     = "Umbra"
+base_url  = "ORIGIN"
+client_id = "us-there"
+[providers.umbra.oauth]
+authorize_url = "ORIGIN/authorize"
+token_url     = "ORIGIN/token"
+loopback      = "any-port"
+
+[tools.notes_read]
+description = "Reads a note."
+provider    = "acme"
+scopes      = ["notes:read"]
+request     = "GET /notes/{id}"
+params.id   = { type = "integer", description = "Number of the note" }
+
+[tools.notes_write]
+title       = "Write a note"
+description = "Writes a note."
+provider    = "acme"
+scopes      = ["notes:write"]
+effect      = "write"
+request     = "POST /notes"
+args        = { arcade = { text = "content" } }
+params.text = "The note"
+params.tags = { type = "array", optional = true, description = "Its tags" }
+
+[tools.umbra_look]
+description = "Looks."
+provider    = "umbra"
+scopes      = ["look"]
+request     = "GET /look"
+
+[tools.repo_star]
+description = "Stars a repository."
+effect      = "write"
+request     = "PUT ORIGIN/star/{owner}/{repo}"
+ids         = { arcade = "Github.SetStarred" }
+args        = { arcade = { "owner/repo" = "repository" } }
+params.owner = "Its owner"
+params.repo  = "Its name"
+
+[tools.delete_everything]
+description = "Deletes it."
+request     = "DELETE ORIGIN/everything"
+allow       = ["group:operators"]
+"#;
