@@ -1,5 +1,7 @@
 //! `countersign tools`
 
+mod connections;
+
 use std::io::{self, Write};
 
 use anyhow::{Context as _, anyhow};
@@ -17,7 +19,7 @@ use crate::config::Config;
 use crate::model::authorization::MAX_REFUSALS_PER_HOUR;
 use crate::model::text::nearest;
 use crate::model::text::shown;
-use crate::model::tool::{Action, Effect, Piece, Template};
+use crate::model::tool::{Action, CONNECTIONS, Effect, Piece, Template};
 use crate::model::{
     AccountName, Failure, FailureKind, InputRequired, Outcome, Principal, ProviderId, Scopes, Tool,
     ToolResult, UnaskedBecause,
@@ -91,6 +93,10 @@ pub(super) fn run<W: Write>(
     out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     match command {
+        Command::Call { name, values, arguments, json, raw: _, local } if name == CONNECTIONS => {
+            let arguments = arguments_of(&values, arguments.as_deref())?;
+            return connections::run(arguments, config, next_command, local, json, out);
+        }
         Command::Call { name, values, arguments, json, raw, local } => {
             if raw
                 && let Some(tool) = config.tools.iter_mut().find(|tool| tool.name.as_str() == name)
@@ -192,29 +198,7 @@ fn report_outcome<W: Write>(
             return needed.report(&why, &next(&needed), as_json, out);
         }
     };
-    if as_json {
-        let shown = json!({
-            "version": 1,
-            "text": shown.text,
-            "structured": shown.structured,
-            "is_error": shown.is_error,
-            "note": shown.note,
-            "for_operator": shown.for_operator,
-        });
-        out.line(&serde_json::to_string_pretty(&shown)?)?;
-    } else if shown.is_error {
-        report::note(&shown.text);
-        // The user of the command line is the operator.
-        if let Some(hint) = &shown.for_operator {
-            report::note(&format!("  help: {hint}"));
-        }
-    } else {
-        out.line(&shown.text)?;
-    }
-    if let (Some(note), false) = (&shown.note, as_json) {
-        report::note(note);
-    }
-    Ok(if shown.is_error { Exit::Failed } else { Exit::Done })
+    shown.write(as_json, out)
 }
 
 /// A result or a failure, as it is written, in the words that a model gets.
@@ -224,6 +208,34 @@ struct Shown {
     is_error: bool,
     note: Option<String>,
     for_operator: Option<String>,
+}
+
+impl Shown {
+    fn write<W: Write>(self, as_json: bool, out: &mut Stdout<W>) -> anyhow::Result<Exit> {
+        if as_json {
+            let shown = json!({
+                "version": 1,
+                "text": self.text,
+                "structured": self.structured,
+                "is_error": self.is_error,
+                "note": self.note,
+                "for_operator": self.for_operator,
+            });
+            out.line(&serde_json::to_string_pretty(&shown)?)?;
+        } else if self.is_error {
+            report::note(&self.text);
+            // The user of the command line is the operator.
+            if let Some(hint) = &self.for_operator {
+                report::note(&format!("  help: {hint}"));
+            }
+        } else {
+            out.line(&self.text)?;
+        }
+        if let (Some(note), false) = (&self.note, as_json) {
+            report::note(note);
+        }
+        Ok(if self.is_error { Exit::Failed } else { Exit::Done })
+    }
 }
 
 impl From<ToolResult> for Shown {

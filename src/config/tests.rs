@@ -443,6 +443,8 @@ fn mistakes_in_the_rest_of_a_tool() {
             "4:1",
             "`confirm` is not supported by this version yet",
         ),
+        (format!("[tools.connections]\ndescription = \"d\"\n{GET}"), "1:8", "built-in tool"),
+        (format!("[tools.Find_Tools]\ndescription = \"d\"\n{GET}"), "1:8", "built-in tool"),
         (format!("{TOOL}{GET}[tools.A]\ndescription = \"d\"\n{GET}"), "4:8", "differ by case only"),
         (format!("[tools.\"a b\"]\ndescription = \"d\"\n{GET}"), "1:8", "letters, digits"),
         (

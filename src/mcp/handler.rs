@@ -21,8 +21,9 @@ use super::non_object_arguments::{self, NonObjectCall};
 use super::render::{self, ConsentForm};
 use crate::broker::{Broker, Call, CallError};
 use crate::model::text::shown;
-use crate::model::{ConsentMode, FailureKind, Outcome, Principal};
-use crate::registry;
+use crate::model::tool::CONNECTIONS;
+use crate::model::{ConsentMode, FailureKind, Outcome, Principal, ToolName};
+use crate::registry::{self, CONNECTIONS_TOOL};
 
 /// How long clients may keep the list of tools, which comes from a file that is read once.
 const LIST_TTL: Duration = Duration::from_mins(5);
@@ -124,12 +125,14 @@ impl Handler {
         let principal = self.principal(&context)?;
         let NonObjectCall { mut params, arguments } = call;
         let catalogue = self.broker.catalogue();
-        let entry = catalogue
-            .registry()
-            .get(&params.name, &principal)
-            .map_err(|unknown| ErrorData::invalid_params(unknown.to_string(), None))?;
+        if !self.is_built_in(&params.name, &principal) {
+            catalogue
+                .registry()
+                .get(&params.name, &principal)
+                .map_err(|unknown| ErrorData::invalid_params(unknown.to_string(), None))?;
+        }
         let is_legacy = !is_stateless(context.protocol_version());
-        let response = match registry::envelope(&entry.tool().name, arguments) {
+        let response = match registry::envelope(&ToolName::new(&*params.name), arguments) {
             Ok(arguments) => {
                 params.arguments = arguments;
                 Box::pin(self.call_tool(params, context)).await?
@@ -150,13 +153,7 @@ impl Handler {
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Result<Outcome, ErrorData> {
-        let client = if is_stateless(context.protocol_version()) {
-            // Without a handshake, rmcp would report itself as the client.
-            context.meta.client_info()
-        } else {
-            context.client_info()
-        };
-        let client = client.map(|info| info.title.unwrap_or(info.name));
+        let client = client_name(context);
         let arguments = request.arguments.clone();
         let call =
             self.broker.call(Call { arguments, client, ..Call::new(principal, &request.name) });
@@ -169,6 +166,17 @@ impl Handler {
             () = context.ct.cancelled() => Err(cancelled()),
         }
     }
+}
+
+/// Returns the name that the client of a request gives itself.
+pub(super) fn client_name(context: &RequestContext<RoleServer>) -> Option<String> {
+    let client = if is_stateless(context.protocol_version()) {
+        // Without a handshake, rmcp would report itself as the client.
+        context.meta.client_info()
+    } else {
+        context.client_info()
+    };
+    client.map(|info| info.title.unwrap_or(info.name))
 }
 
 pub(super) fn cancelled() -> ErrorData {
@@ -193,7 +201,10 @@ impl ServerHandler for Handler {
         let principal = self.principal(&context)?;
         let catalogue = self.broker.catalogue();
         let registry = catalogue.registry();
-        let tools = registry.entries_for(&principal).map(render::tool).collect();
+        let mut tools: Vec<_> = registry.entries_for(&principal).map(render::tool).collect();
+        if self.is_built_in(CONNECTIONS, &principal) {
+            tools.push(render::built_in(&CONNECTIONS_TOOL));
+        }
         let mut list = ListToolsResult::with_all_items(tools);
         if is_stateless(context.protocol_version()) {
             list.ttl_ms = u64::try_from(LIST_TTL.as_millis()).ok();
@@ -210,6 +221,10 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let principal = self.principal(&context)?;
+        if self.is_built_in(&request.name, &principal) {
+            let told = Box::pin(self.connections(&principal, &request, &context)).await?;
+            return Ok(told.into());
+        }
         // Per request, not per session: a 2026-07-28 client declares its capabilities each time.
         let revision = context.protocol_version();
         let declares_url = context

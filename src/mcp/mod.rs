@@ -27,6 +27,7 @@
 //! rmcp speaks the protocol on all of them. This module adds what rmcp lacks; [`http`] and
 //! [`stdio`] list it for each transport.
 
+mod built_in;
 mod completion_notice;
 mod consent_rounds;
 mod handler;

@@ -10,6 +10,13 @@ use url::Url;
 use super::face::FaceNames;
 use super::{Principal, ProviderId, Scopes, ToolName, UserId};
 
+/// Name of the server's own tool that says what is connected.
+pub const CONNECTIONS: &str = "connections";
+
+/// Names of the server's own tools, now and in later versions. No tool of a `tools.toml` may have
+/// one: a client could not tell the two apart.
+pub const BUILT_IN_TOOLS: [&str; 3] = [CONNECTIONS, "find_tools", "call_tool"];
+
 /// A configured tool.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tool {

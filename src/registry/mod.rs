@@ -5,6 +5,7 @@
 //! of ten.
 
 mod arguments;
+mod built_in;
 mod face_params;
 mod public_ids;
 mod schema;
@@ -19,6 +20,7 @@ use crate::model::text::nearest;
 use crate::model::{Principal, ProviderId, Scopes, Tool, ToolName};
 
 pub use arguments::{Accepted, accept, envelope};
+pub use built_in::{BuiltInTool, CONNECTIONS_TOOL, accept_connections};
 pub use face_params::{face_params, face_problems, face_schema};
 use public_ids::PublicIds;
 pub use public_ids::pascal_case;

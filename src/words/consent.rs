@@ -38,6 +38,14 @@ pub fn consent_needed(prompt: &ConnectPrompt) -> String {
             None => format!("{what} The earlier consent has ended, so it must be given again."),
         },
     };
+    text.push_str(&details(prompt));
+    text
+}
+
+/// Says what the link asks for, and what else the user must know of it; empty, or begins with a
+/// space.
+pub(super) fn details(prompt: &ConnectPrompt) -> String {
+    let mut text = String::new();
     if !prompt.scopes.is_empty() {
         let _ = write!(text, " Asked for: {}.", asked_for(prompt));
     }

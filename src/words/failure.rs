@@ -57,10 +57,7 @@ pub fn failure_text(failure: &Failure) -> String {
         }
         FailureKind::RenewedElsewhere(provider) => renewed_elsewhere(provider),
         FailureKind::Ending => "The server is ending. Call this tool again when it runs.".into(),
-        FailureKind::NoLink { title, tool, problem } => {
-            let before = before(tool.as_ref());
-            format!("{title} access is needed{before}, {}", no_link(title, problem))
-        }
+        FailureKind::NoLink { title, tool, problem } => no_link(title, tool.as_ref(), problem),
         FailureKind::Busy { answered, may_have_run } => busy(answered.as_ref(), *may_have_run),
         FailureKind::NotReached { is_passing, cause } => not_reached(*is_passing, cause),
         FailureKind::NotConfirmed { tool } => not_confirmed(tool),
@@ -172,13 +169,13 @@ fn not_renewed(provider: &ProviderId, refusal: Option<RenewalRefusal>, cause: &s
     )
 }
 
-/// Continues `Acme access is needed before tool can run, `.
-fn no_link(title: &str, problem: &LinkProblem) -> String {
+fn no_link(title: &str, tool: Option<&ToolName>, problem: &LinkProblem) -> String {
+    let needed = format!("{title} access is needed{}", before(tool));
     let why = match problem {
         LinkProblem::Setup { cause } => format!("{cause}."),
         LinkProblem::EndpointsUnknown { cause: None } => {
             return format!(
-                "and {title} does not say at the moment where its users sign in. Call this tool again in a few minutes."
+                "{needed}, and {title} does not say at the moment where its users sign in. Call this tool again in a few minutes."
             );
         }
         LinkProblem::EndpointsUnknown { cause: Some(cause) } => {
@@ -198,7 +195,7 @@ fn no_link(title: &str, problem: &LinkProblem) -> String {
             "the server is ending. Call this tool again when it runs.".into()
         }
     };
-    format!("but no link could be made: {why}")
+    format!("{needed}, but no link could be made: {why}")
 }
 
 fn busy(answered: Option<&Answered>, may_have_run: bool) -> String {

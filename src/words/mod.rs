@@ -2,6 +2,7 @@
 //! REST faces and the command line say the same words, each in its own form.
 
 mod arguments;
+mod connections;
 mod consent;
 mod failure;
 mod input_required;
@@ -9,6 +10,7 @@ mod not_connected;
 mod remark;
 mod result;
 
+pub use connections::{connections_data, connections_text};
 pub use consent::{consent_needed, consent_refused, how_to_connect};
 pub use failure::failure_text;
 pub use input_required::input_needed;

@@ -96,6 +96,29 @@ fn a_needed_consent_is_data_too() {
 }
 
 #[test]
+fn the_built_in_tool_says_what_is_needed_and_which_command_connects_it() {
+    let folder = folder();
+    let call = |arguments: &[&str]| {
+        let mut command = countersign();
+        command.current_dir(&folder).env("HOME", folder.path());
+        run(command.args(["tools", "call", "connections"]).args(arguments))
+    };
+    let (code, stdout, stderr) = call(&["tools=read"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("access is needed before read can run"), "{stdout}");
+    let next = format!("Next: {PROGRAM} auth login acme --scopes notes:read\n");
+    assert!(stdout.contains(&next), "{stdout}");
+    // A link would lead to a process that has ended.
+    assert!(!stdout.contains("http://"), "{stdout}");
+    let (code, stdout, _) = call(&["--json"]);
+    let shown: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &shown["is_error"]), (0, &json!(false)));
+    assert_eq!(shown["structured"]["needed"][0]["provider"], "acme");
+    let (code, _, stderr) = call(&["tool=read", "user=bob"]);
+    assert_eq!(code, 2, "{stderr}");
+}
+
+#[test]
 fn a_tool_is_shown_as_the_model_sees_it() {
     let folder = folder();
     let show = |arguments: &[&str]| {

@@ -1,11 +1,13 @@
 //! Readiness: what several tools together still need of their user, with one link for each provider.
 //!
 //! - [`authorize`]: one consent, as an application asks for it and follows it
+//! - [`connections`]: a user's accounts, and what their tools still need
 //!
 //! Reads what is stored. No token is renewed, and nothing is sent but the discovery that a new link
-//! needs. Each provider is looked at by itself: trouble with one leaves the others usable.
+//! needs. Trouble with one provider leaves the others usable.
 
 pub mod authorize;
+pub mod connections;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,7 +17,8 @@ use super::{
 };
 use crate::model::credential::Credential;
 use crate::model::tool::{
-    ACCOUNT, Action, Body, Effect, Filter, HttpAction, Input, Method, Node, Returns, Template,
+    ACCOUNT, Action, BUILT_IN_TOOLS, Body, Effect, Filter, HttpAction, Input, Method, Node,
+    Returns, Template,
 };
 use crate::model::{Scopes, Tool, ToolName};
 
@@ -390,6 +391,14 @@ fn check_name(name: &Text, find: &mut Findings<'_>) {
             format!("a tool's name has at most {MAX_NAME_CHARS} characters"),
         )
         .hint("shorten it; 40 is a good limit");
+    } else if BUILT_IN_TOOLS.iter().any(|own| name.value.eq_ignore_ascii_case(own)) {
+        find.error(
+            "tool::name",
+            &name.span,
+            format!("`{}` is the name of a built-in tool", name.value),
+        )
+        .label("taken")
+        .hint(format!("choose another one, such as `my_{}`", name.value));
     }
 }
 

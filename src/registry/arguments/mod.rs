@@ -47,22 +47,24 @@ pub fn accept(
     tool: &Tool,
     arguments: Option<Map<String, Value>>,
 ) -> Result<Accepted, InvalidArguments> {
-    let given = arguments.unwrap_or_default();
-    limits::measure(&given).map_err(InvalidArguments::TooLarge)?;
     match &tool.input {
-        Input::Params(params) => accept_params(tool, params, given),
+        Input::Params(params) => accept_params(&tool.name, params, tool.accounts, arguments),
     }
 }
 
-fn accept_params(
-    tool: &Tool,
+/// Like [`accept`], for the parameters of any tool. `accounts`: see [`Tool::accounts`].
+pub(super) fn accept_params(
+    tool: &ToolName,
     params: &[Param],
-    given: Map<String, Value>,
+    accounts: bool,
+    arguments: Option<Map<String, Value>>,
 ) -> Result<Accepted, InvalidArguments> {
-    let mut given = names::resolve(&Names::of(tool, params), given);
+    let given = arguments.unwrap_or_default();
+    limits::measure(&given).map_err(InvalidArguments::TooLarge)?;
+    let mut given = names::resolve(&Names::of(tool, params, accounts), given);
     let mut accepted = Map::with_capacity(params.len());
     let mut problems = Vec::new();
-    let account = if tool.accounts { given.swap_remove(ACCOUNT) } else { None };
+    let account = if accounts { given.swap_remove(ACCOUNT) } else { None };
     let account = account.filter(|value| !value.is_null()).and_then(|value| {
         name_of_account(value).unwrap_or_else(|mismatch| {
             problems.push(ArgumentProblem { name: ACCOUNT.to_owned(), mismatch });
@@ -82,7 +84,7 @@ fn accept_params(
     if problems.is_empty() {
         return Ok(Accepted { arguments: accepted, account });
     }
-    Err(InvalidArguments::Unfit { tool: tool.name.clone(), problems })
+    Err(InvalidArguments::Unfit { tool: tool.clone(), problems })
 }
 
 /// Returns the value of a parameter; `None` for an optional one that is absent.

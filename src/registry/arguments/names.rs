@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::literal::parsed;
-use crate::model::Tool;
+use crate::model::ToolName;
 use crate::model::tool::{ACCOUNT, Param};
 
 /// Keys in which models wrap all arguments, unless the tool has such a parameter.
@@ -26,10 +26,10 @@ pub(super) struct Names<'t> {
 }
 
 impl<'t> Names<'t> {
-    pub(super) fn of(tool: &'t Tool, params: &'t [Param]) -> Self {
-        let account = tool.accounts.then_some(ACCOUNT);
+    pub(super) fn of(tool: &'t ToolName, params: &'t [Param], accounts: bool) -> Self {
+        let account = accounts.then_some(ACCOUNT);
         let known = params.iter().map(|param| param.name.as_str()).chain(account).collect();
-        Self { tool: tool.name.as_str(), known, has_params: !params.is_empty() }
+        Self { tool: tool.as_str(), known, has_params: !params.is_empty() }
     }
 
     fn has(&self, name: &str) -> bool {

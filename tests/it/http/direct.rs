@@ -91,6 +91,8 @@ async fn both_ways_answer_alike() {
         ("read", json!({ "id": 9_007_199_254_740_993_u64 })),
         ("broken", json!({})),
         ("nowhere", json!({})),
+        ("connections", json!({})),
+        ("connections", json!({ "tools": { "asks": true } })),
         ("Read", json!({ "id": 5 })),
     ];
     for (tool, arguments) in cases {

@@ -2,6 +2,7 @@
 //!
 //! Each conversation is a [`Snapshot`]: a change of one word that a client sees shows here.
 
+mod connections;
 mod consents;
 mod failures;
 mod heads;
