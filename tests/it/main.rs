@@ -27,6 +27,7 @@ mod keys;
 mod mistakes;
 mod oauth;
 mod rest;
+mod seeds;
 mod shipped;
 mod shown;
 mod sign_in;
