@@ -137,6 +137,7 @@ impl App {
             listen_address: server.listen_address,
             after_connect: server.after_connect,
             keeper: settings.links.ensure_keeper(),
+            keep_runs: server.keep_runs,
             is_short_lived: settings.links.is_short_lived,
         };
         let broker = Broker::new(parts, tables);

@@ -8,6 +8,7 @@
 //! - [`accounts`]: the accounts that a user has connected: lists and ends them
 //! - [`ready`]: what several tools together still need of their user
 //! - [`users`]: which user has connected what, and ending it, for operators and applications
+//! - [`runs`]: what clients of Portia's contract store of their plans and users
 //! - [`events`]: the event log that every event passes
 
 pub mod accounts;
@@ -19,11 +20,13 @@ pub mod consent;
 pub mod events;
 mod grant;
 pub mod ready;
+pub mod runs;
 pub mod sign_in;
 pub mod users;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio_util::task::TaskTracker;
@@ -37,6 +40,7 @@ use consent::Consents;
 pub use consent::{ConnectError, NotYours, VisitingBrowser};
 use events::Events;
 use grant::Grants;
+use runs::Runs;
 use sign_in::Browsers;
 use users::Users;
 
@@ -57,6 +61,7 @@ struct Inner {
     accounts: Accounts,
     users: Users,
     browsers: Browsers,
+    runs: Runs,
     events: Events,
     /// Work that must outlive the call that began it, such as a refresh between sending and
     /// storing.
@@ -77,6 +82,8 @@ pub struct Parts {
     /// Page that the browser goes to after a consent, instead of our own.
     pub after_connect: Option<url::Url>,
     pub keeper: Box<EnsureKeeper>,
+    /// How long what clients store of their plans is kept after its last change.
+    pub keep_runs: Duration,
     /// Whether this process ends soon after a link. Its pages then offer no action that would come
     /// back to it.
     pub is_short_lived: bool,
@@ -156,20 +163,31 @@ impl Broker {
             tasks.clone(),
             Box::new(move |renewals| to_log.log(renewals)),
         );
-        let consents = Consents::new(
-            Arc::clone(&parts),
-            tables.consents,
-            Arc::clone(&clients),
-            grants.clone(),
-            events.clone(),
-            tasks.clone(),
+        let runs = Runs::new(Arc::clone(&parts), tables.runs, tasks.clone());
+        let collaborators = consent::Collaborators {
+            clients: Arc::clone(&clients),
+            grants: grants.clone(),
+            events: events.clone(),
+            tasks: tasks.clone(),
             unsaved,
-        );
+            runs: runs.clone(),
+        };
+        let consents = Consents::new(Arc::clone(&parts), tables.consents, collaborators);
         let accounts = Accounts::new(Arc::clone(&parts), clients, grants.clone(), consents.clone());
         let users =
-            Users::new(tables.cutoffs, Arc::clone(&parts), consents.clone(), events.clone());
+            Users::new(tables.cutoffs, &parts, consents.clone(), runs.clone(), events.clone());
         let browsers = Browsers::new(tables.browsers);
-        Self(Arc::new(Inner { parts, grants, consents, accounts, users, browsers, events, tasks }))
+        Self(Arc::new(Inner {
+            parts,
+            grants,
+            consents,
+            accounts,
+            users,
+            browsers,
+            runs,
+            events,
+            tasks,
+        }))
     }
 
     /// The tools and providers that this server offers now. A call keeps the ones that it began
@@ -191,6 +209,11 @@ impl Broker {
     /// The users of this server.
     pub fn users(&self) -> &Users {
         &self.0.users
+    }
+
+    /// What the clients of Portia's contract have stored.
+    pub fn runs(&self) -> &Runs {
+        &self.0.runs
     }
 
     /// The event log of this process.

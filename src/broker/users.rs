@@ -12,6 +12,7 @@ use super::Parts;
 use super::consent::end::Ended;
 use super::consent::{ConnectError, Consents};
 use super::events::Events;
+use super::runs::Runs;
 use crate::model::Caller;
 use crate::model::consent_plan::ConsentMethod;
 use crate::model::event::{EndedBy, EventKind};
@@ -27,12 +28,14 @@ pub struct EndedAccess {
     pub links: usize,
     /// Number of signed-in browsers.
     pub sessions: usize,
+    /// Number of plan runs that a client had stored.
+    pub runs: usize,
 }
 
 impl EndedAccess {
     /// Whether there was nothing to end.
     pub fn is_nothing(&self) -> bool {
-        self.accounts.is_empty() && self.links == 0 && self.sessions == 0
+        self.accounts.is_empty() && self.links + self.sessions + self.runs == 0
     }
 }
 
@@ -42,17 +45,19 @@ pub struct Users {
     cutoffs: Table<Cutoff>,
     parts: Arc<Parts>,
     consents: Consents,
+    runs: Runs,
     events: Events,
 }
 
 impl Users {
     pub(super) fn new(
         cutoffs: Table<Cutoff>,
-        parts: Arc<Parts>,
+        parts: &Arc<Parts>,
         consents: Consents,
+        runs: Runs,
         events: Events,
     ) -> Self {
-        Self { cutoffs, parts, consents, events }
+        Self { cutoffs, parts: Arc::clone(parts), consents, runs, events }
     }
 
     /// All users who have connected an account here, in all namespaces, sorted. `known` names users
@@ -83,7 +88,7 @@ impl Users {
     }
 
     /// Ends all access of this user, at each provider and here, and everything that the user has
-    /// begun.
+    /// begun. Deletes what clients have stored about the user.
     ///
     /// # Errors
     /// [`ConnectError::Store`] if the store cannot be read or written.
@@ -96,6 +101,7 @@ impl Users {
         let now = self.parts.clock.now();
         self.cutoffs.cut_off(caller, now).await?;
         let sessions = self.cutoffs.delete_begun(caller).await?;
+        let runs = self.runs.delete_of(caller).await?;
         let mut accounts = self.consents.end_unclaimed_of(caller).await?;
         let mut links = 0;
         for held in store.authorizations_of(caller).await? {
@@ -116,7 +122,7 @@ impl Users {
         for held in store.grants(caller).await? {
             accounts.extend(self.consents.disconnect(caller, held.value, by, |_| true).await?);
         }
-        Ok(EndedAccess { accounts, links, sessions })
+        Ok(EndedAccess { accounts, links, sessions, runs })
     }
 
     /// Records that all access of this user ends now: consents begun before are not kept.

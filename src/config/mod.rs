@@ -36,6 +36,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::de::DeTable;
 use url::Url;
@@ -103,6 +104,8 @@ pub struct Server {
     pub allowed: Allowed,
     /// Whether a keeper answers open links after the process that made them has ended.
     pub keeper: bool,
+    /// How long what clients store of their plans is kept after its last change.
+    pub keep_runs: Duration,
 }
 
 impl Default for Server {
@@ -121,6 +124,7 @@ impl Default for Server {
             trusted_proxies: Vec::new(),
             allowed: Allowed::default(),
             keeper: true,
+            keep_runs: Duration::from_hours(30 * 24),
         }
     }
 }

@@ -132,10 +132,7 @@ impl RestCaller {
             Self::Application(application) => {
                 Cow::Owned(Caller::namespace_of_key(&application.name))
             }
-            Self::Person(principal) => {
-                let Caller { namespace, user } = &principal.caller;
-                Cow::Owned(format!("{namespace}\0{user}"))
-            }
+            Self::Person(principal) => Cow::Owned(principal.caller.own_space()),
         }
     }
 

@@ -43,6 +43,18 @@ impl Caller {
         format!("{KEY_PREFIX}{name}")
     }
 
+    /// Key under which records of this user alone are kept apart, where the users of its namespace
+    /// must not share them.
+    pub fn own_space(&self) -> String {
+        format!("{}\0{}", self.namespace, self.user)
+    }
+
+    /// Keys under which records of this user may be kept apart from those of others: together with
+    /// the users of its namespace, or alone.
+    pub fn spaces(&self) -> [String; 2] {
+        [self.namespace.clone(), self.own_space()]
+    }
+
     /// The server itself, which holds the grants that need no user's consent. No end user comes
     /// from this namespace, under any name.
     pub fn server() -> Self {

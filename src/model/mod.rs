@@ -33,6 +33,7 @@ pub mod request_problem;
 pub mod requester;
 pub mod result;
 pub mod retention;
+pub mod run;
 pub mod scope;
 pub mod secret;
 pub mod secret_ref;

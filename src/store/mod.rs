@@ -32,10 +32,15 @@
 //! | `verification/<flow>` | the [`Verification`](crate::model::Verification) of a browser that was sent to an application |
 //! | `session/<cookie>` | the [`Session`](crate::model::Session) of a browser |
 //! | `cutoff/<user>` | when all access of this user was last ended ([`Cutoff`]) |
+//! | `plan/<app>/<id>` | a [`StoredPlan`](crate::model::run::StoredPlan) of a client |
+//! | `planrun/<app>/<id>` | a [`PlanRun`](crate::model::run::PlanRun) of a client |
+//! | `memory/<app>/<run>/<name>` | a [`Memory`](crate::model::run::Memory): an output of such a run |
+//! | `toolcall/<user>/<random>` | a [`ReportedCall`](crate::model::run::ReportedCall) of such a run |
+//! | `person/<user>` | the [`EndUserFacts`](crate::model::run::EndUserFacts) that a client knows of its user |
 //! | `signin/<state>` | a browser that is [`LoginAttempt`](crate::model::LoginAttempt), until its `state` is redeemed |
 //!
-//! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>` and `<cookie>` are keyed hashes, and so
-//! is `<account>` unless it is `default`. `<binding>` is
+//! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>`, `<cookie>`, `<app>`, `<id>`, `<run>` and
+//! `<name>` are keyed hashes, and so is `<account>` unless it is `default`. `<binding>` is
 //! [`Binding::fingerprint`](crate::model::grant::Binding::fingerprint), so that a `tools.toml` in
 //! which a provider's name means something else neither finds nor overwrites this grant.
 
@@ -55,6 +60,7 @@ mod notice;
 mod opened;
 pub mod private_file;
 mod records;
+mod runs;
 mod tables;
 mod upkeep;
 mod users;
@@ -85,7 +91,7 @@ pub use memory::Memory;
 pub use notice::Notice;
 use records::Record;
 pub use records::{Cutoff, RecordError};
-pub use tables::{BrowserTables, ConsentTables, Table, Tables};
+pub use tables::{BrowserTables, ConsentTables, RunTables, Table, Tables};
 pub use upkeep::archive::{Archive, ArchiveError};
 pub use upkeep::transfer::{ExportError, Exported, ImportError, Imported};
 pub use upkeep::verify::{Bad, Kind, Verified};

@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::backend::Key;
+use super::runs;
 use crate::model::authorization::State;
 use crate::model::grant::Used;
 use crate::model::reason::{ConsentFailure, GrantEnd, LinkProblem, RevocationResult};
+use crate::model::run::{EndUserFacts, Memory, PlanRun, ReportedCall, StoredPlan};
 use crate::model::{
     Authorization, AuthorizationAttempt, Caller, Grant, LoginAttempt, Session, Unclaimed,
     Unconfirmed, Verification,
@@ -135,6 +137,31 @@ impl Record for Cutoff {
     const VERSION: u32 = 1;
 }
 
+impl Record for StoredPlan {
+    const NAME: &'static str = "plan";
+    const VERSION: u32 = 1;
+}
+
+impl Record for PlanRun {
+    const NAME: &'static str = "run of a plan";
+    const VERSION: u32 = 1;
+}
+
+impl Record for Memory {
+    const NAME: &'static str = "output of a run";
+    const VERSION: u32 = 1;
+}
+
+impl Record for ReportedCall {
+    const NAME: &'static str = "reported tool call";
+    const VERSION: u32 = 1;
+}
+
+impl Record for EndUserFacts {
+    const NAME: &'static str = "facts of an end user";
+    const VERSION: u32 = 1;
+}
+
 /// A kind of record, stored under one key prefix.
 pub(super) struct Kind {
     pub(super) prefix: &'static str,
@@ -154,6 +181,11 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<Session>("session/"),
     Kind::of::<LoginAttempt>("signin/"),
     Kind::of::<Cutoff>("cutoff/"),
+    Kind::of::<StoredPlan>(runs::PLAN),
+    Kind::of::<PlanRun>(runs::PLAN_RUN),
+    Kind::of::<Memory>(runs::MEMORY),
+    Kind::of::<ReportedCall>(runs::REPORTED_CALL),
+    Kind::of::<EndUserFacts>(runs::END_USER),
 ];
 
 impl Kind {

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use super::records::{Cutoff, Record};
 use super::{Held, Key, LazyStore, Result, Store};
+use crate::model::run::{EndUserFacts, Memory, PlanRun, ReportedCall, StoredPlan};
 use crate::model::{
     Authorization, AuthorizationAttempt, Caller, Grant, LoginAttempt, Session, Time, Unclaimed,
     Unconfirmed, Verification,
@@ -49,6 +50,17 @@ pub struct Tables {
     pub consents: ConsentTables,
     pub browsers: BrowserTables,
     pub cutoffs: Table<Cutoff>,
+    pub runs: RunTables,
+}
+
+/// What clients store of their plans, and of the users whom these run for.
+pub struct RunTables {
+    pub plans: Table<StoredPlan>,
+    /// Also for the deletion of all that is about a user.
+    pub runs: Table<PlanRun>,
+    pub calls: Table<ReportedCall>,
+    pub memories: Table<Memory>,
+    pub people: Table<EndUserFacts>,
 }
 
 /// Records of consents that are not grants yet.
@@ -82,6 +94,13 @@ impl LazyStore {
             },
             browsers: BrowserTables { sessions: Table::of(&store), logins: Table::of(&store) },
             cutoffs: Table::of(&store),
+            runs: RunTables {
+                plans: Table::of(&store),
+                runs: Table::of(&store),
+                calls: Table::of(&store),
+                memories: Table::of(&store),
+                people: Table::of(&store),
+            },
         };
         (store, tables)
     }
@@ -92,7 +111,7 @@ impl<T> Table<T> {
         Self { store: Arc::clone(store), kind: PhantomData }
     }
 
-    async fn store(&self) -> Result<&Store> {
+    pub(super) async fn store(&self) -> Result<&Store> {
         self.store.get().await
     }
 }

@@ -135,7 +135,7 @@ impl Store {
 
     /// Deletes a user's records, also those that are replaced at the same time. Returns their
     /// number.
-    async fn delete_all<T: Record>(
+    pub(super) async fn delete_all<T: Record>(
         &self,
         prefix: &str,
         is_theirs: impl Fn(&T) -> bool,

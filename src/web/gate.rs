@@ -134,6 +134,16 @@ impl Gate {
         self.is_allowed_host(uri, headers) || self.names.requested(uri, headers).is_some()
     }
 
+    /// Returns the origin at which the sender of a request reaches this server; `None` if the request
+    /// names another one.
+    pub(super) fn origin_of(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+        if !self.is_allowed_host(uri, headers) {
+            return self.names.requested(uri, headers);
+        }
+        let host = headers.get(header::HOST)?.to_str().ok()?;
+        Some(format!("{}://{host}", self.names.scheme()))
+    }
+
     /// Returns the caller of a REST route.
     ///
     /// # Errors

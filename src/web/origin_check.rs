@@ -99,6 +99,12 @@ impl Origins {
         named.or_else(|| is_forwarded().then(|| format!("http://{}", host.to_ascii_lowercase())))
     }
 
+    /// Returns the scheme of these origins: `https` if one of them has it.
+    pub(super) fn scheme(&self) -> &'static str {
+        let is_https = self.0.all.read().iter().any(|origin| origin.starts_with("https://"));
+        if is_https { "https" } else { "http" }
+    }
+
     /// Whether an `Origin` is one of ours that other machines reach, even if the request names
     /// another host: some proxies do not pass `Host` on.
     pub(super) fn is_public(&self, origin: &str) -> bool {

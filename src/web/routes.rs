@@ -55,6 +55,8 @@ pub enum Access {
     /// Requests that pass the gate of the REST routes ([`super::rest::gate`]): our host (others:
     /// 421), no web page (403), and a key (401). A server of one's own machine accepts any key.
     Rest,
+    /// Like [`Self::Rest`], without a key: the path holds a ticket that opens one thing.
+    Ticket,
     /// Like [`Self::Rest`], from a caller who may administer (others: 403).
     RestAdmin,
     /// Requests that pass the gate: our host (others: 421), no foreign page (403), and the
@@ -89,6 +91,7 @@ pub enum Spelling {
 pub enum RouteMethod {
     Get,
     Post,
+    Put,
     Delete,
     Options,
     /// The handler refuses the methods that it does not take (405).
@@ -100,6 +103,7 @@ impl RouteMethod {
         match self {
             Self::Get => MethodFilter::GET,
             Self::Post => MethodFilter::POST,
+            Self::Put => MethodFilter::PUT,
             Self::Delete => MethodFilter::DELETE,
             Self::Options => MethodFilter::OPTIONS,
             Self::Any => MethodFilter::GET.or(MethodFilter::POST).or(MethodFilter::DELETE),
@@ -165,6 +169,8 @@ const FORM: Body = Body::UpTo(64 * 1024);
 const CONFIRMATION: Body = Body::UpTo(4096);
 /// Ids.
 const SMALL: Body = Body::UpTo(64 * 1024);
+/// A plan, its run, or an output of it.
+const RUN: Body = Body::UpTo(1_500_000);
 /// The arguments of a call.
 const CALL: Body = Body::UpTo(4 * 1024 * 1024);
 const UNREAD: Body = Body::Unread;
@@ -198,6 +204,18 @@ const TABLE: &[Route] = table! {
     Post   portia::ready::BATCH_PATH,         Rest, SERVED, SMALL,  Exact, Rest(portia::ready::batch);
     Post   portia::ready::PATH,               Rest, SERVED, SMALL,  Exact, Rest(portia::ready::one);
     Post   portia::run::PATH,                 Rest, SERVED, CALL,   Exact, Rest(portia::run::run);
+    Get    portia::end_user::PATH,            Rest, SERVED, UNREAD, Exact, Rest(portia::end_user::show);
+    Put    portia::end_user::PATH,            Rest, SERVED, SMALL,  Exact, Rest(portia::end_user::put);
+    Post   portia::plans::COLLECTION_PATH,    Rest, SERVED, RUN,    Exact, Rest(portia::plans::put);
+    Post   portia::plans::SEARCH_PATH,        Rest, SERVED, UNREAD, Exact, Rest(portia::plans::search);
+    Get    portia::plans::ITEM_PATH,          Rest, SERVED, UNREAD, Exact, Rest(portia::plans::show);
+    Get    portia::plan_runs::COLLECTION_PATH, Rest, SERVED, UNREAD, Exact, Rest(portia::plan_runs::list);
+    Get    portia::plan_runs::ITEM_PATH,      Rest, SERVED, UNREAD, Exact, Rest(portia::plan_runs::show);
+    Put    portia::plan_runs::ITEM_PATH,      Rest, SERVED, RUN,    Exact, Rest(portia::plan_runs::put);
+    Post   portia::tool_calls::PATH,          Rest, SERVED, RUN,    Exact, Rest(portia::tool_calls::add);
+    Get    portia::memory::PATH,              Rest, SERVED, UNREAD, Exact, Rest(portia::memory::show);
+    Put    portia::memory::PATH,              Rest, SERVED, RUN,    Exact, Rest(portia::memory::put);
+    Get    portia::memory::VALUE_PATH,        Ticket, SERVED, UNREAD, Exact, Rest(portia::memory::value);
     // REST: tools, as Arcade's clients call them.
     Get    arcade_health::PATH,               Anyone, SERVED, UNREAD, ExtraSlashes, Broker(arcade_health::health);
     Get    tools::COLLECTION_PATH,            Rest, SERVED, UNREAD, ExtraSlashes, Rest(tools::list);
@@ -254,7 +272,9 @@ impl Route {
                 matches!(self.access, Access::Anyone | Access::OwnOrigin | Access::Session)
             }
             Handler::SignIn(_) => matches!(self.access, Access::OwnOrigin),
-            Handler::Rest(_) => matches!(self.access, Access::Rest | Access::RestAdmin),
+            Handler::Rest(_) => {
+                matches!(self.access, Access::Rest | Access::Ticket | Access::RestAdmin)
+            }
             Handler::Metadata(_) => matches!(self.access, Access::Anyone),
             Handler::Mcp(_) => matches!(self.access, Access::Gate | Access::Gateway),
         }
@@ -267,6 +287,8 @@ impl Route {
             Access::Rest => {
                 handler.route_layer(from_fn_with_state(states.rest.clone()?, rest::gate::identify))
             }
+            Access::Ticket => handler
+                .route_layer(from_fn_with_state(states.rest.clone()?, rest::gate::check_sender)),
             // The layer that is added last runs first.
             Access::RestAdmin => handler
                 .route_layer(from_fn(rest::gate::require_admin))

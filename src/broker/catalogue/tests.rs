@@ -32,6 +32,7 @@ fn broker(catalogue: Catalogue) -> Broker {
         listen_address: None,
         after_connect: None,
         keeper: Box::new(|_| std::future::ready(true).boxed()),
+        keep_runs: std::time::Duration::from_hours(24),
         is_short_lived: false,
     };
     Broker::new(parts, tables)

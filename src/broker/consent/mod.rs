@@ -48,6 +48,7 @@ use super::Parts;
 use super::client::Clients;
 use super::events::Events;
 use super::grant::Grants;
+use super::runs::Runs;
 use crate::model::authorization::ConnectLink;
 use crate::model::event::{ConsentOutcome, EventKind};
 use crate::model::{Authorization, Caller, RateLimit, Time};
@@ -75,22 +76,31 @@ struct Inner {
     /// Limit on the links of each user.
     links: RateLimit<Caller>,
     unsaved: Arc<Unsaved>,
+    /// Runs of plans that wait for consents.
+    runs: Runs,
     /// When expired records other than grants were last deleted.
     swept: Mutex<Option<Time>>,
     /// When grants were last swept.
     swept_grants: Mutex<Option<Time>>,
 }
 
+/// Parts of the broker that consents use.
+pub(super) struct Collaborators {
+    pub(super) clients: Arc<Clients>,
+    pub(super) grants: Grants,
+    pub(super) events: Events,
+    pub(super) tasks: TaskTracker,
+    pub(super) unsaved: Arc<Unsaved>,
+    pub(super) runs: Runs,
+}
+
 impl Consents {
     pub(super) fn new(
         parts: Arc<Parts>,
         tables: ConsentTables,
-        clients: Arc<Clients>,
-        grants: Grants,
-        events: Events,
-        tasks: TaskTracker,
-        unsaved: Arc<Unsaved>,
+        collaborators: Collaborators,
     ) -> Self {
+        let Collaborators { clients, grants, events, tasks, unsaved, runs } = collaborators;
         Self(Arc::new(Inner {
             links: link::limit(parts.clock.clone()),
             parts,
@@ -103,6 +113,7 @@ impl Consents {
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),
             unsaved,
+            runs,
             swept: Mutex::default(),
             swept_grants: Mutex::default(),
         }))

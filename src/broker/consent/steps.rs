@@ -3,7 +3,7 @@
 use super::Consents;
 use crate::broker::MAX_WRITE_ATTEMPTS;
 use crate::model::Authorization;
-use crate::model::authorization::InvalidTransition;
+use crate::model::authorization::{ConnectLink, InvalidTransition, State};
 use crate::store::{Held, StoreError};
 
 impl Consents {
@@ -48,6 +48,21 @@ impl Consents {
             // An error means that there are no waiters, which is usual.
             let _ = self.0.ended.send(answered.value.link().id.clone());
         }
+        if let State::Completed(_) = answered.value.state() {
+            self.resolve_clarifications(&answered.value);
+        }
         Ok(true)
+    }
+
+    /// Marks the questions of plan runs that this consent answers as resolved, in the background:
+    /// the browser does not wait for it, and the client goes on without it.
+    fn resolve_clarifications(&self, authorization: &Authorization) {
+        let ConnectLink { caller, id, .. } = authorization.link();
+        let (runs, caller, id) = (self.0.runs.clone(), caller.clone(), id.clone());
+        drop(self.unbroken(async move {
+            if let Err(error) = runs.resolve(&caller, &id).await {
+                tracing::warn!(%error, "the plan runs that wait for a consent were not marked");
+            }
+        }));
     }
 }

@@ -43,6 +43,7 @@ impl Consents {
             }
             is_due
         };
+        self.0.runs.sweep_in_time();
         let links = is_due(&self.0.swept, LINK_LIFETIME);
         let grants = is_due(&self.0.swept_grants, Duration::from_hours(24));
         if !links && !grants {

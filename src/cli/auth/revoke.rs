@@ -87,7 +87,7 @@ impl Revoke {
         NamedUser { caller, is_named }: &NamedUser,
     ) -> anyhow::Result<EndedAccess> {
         let (broker, account) = (&app.broker, self.account.as_ref());
-        let of_provider = |accounts| EndedAccess { accounts, links: 0, sessions: 0 };
+        let of_provider = |accounts| EndedAccess { accounts, links: 0, sessions: 0, runs: 0 };
         match self.provider.as_deref() {
             Some(name) if *is_named => {
                 let provider = ProviderId::new(name);
@@ -123,7 +123,7 @@ impl Revoke {
     /// Returns the result for programs. `missing` is the provider if no account of it was
     /// connected.
     fn as_json(&self, user: &NamedUser, ended: &EndedAccess, missing: Option<&Provider>) -> Value {
-        let EndedAccess { accounts, links, sessions } = ended;
+        let EndedAccess { accounts, links, sessions, runs } = ended;
         let mut entries: Vec<Value> = accounts.iter().map(revoked::json).collect();
         entries.extend(missing.map(|provider| {
             json!({ "provider": provider.id, "title": provider.title, "account": self.account, "label": null, "state": "not_connected" })
@@ -133,6 +133,7 @@ impl Revoke {
         if let (Some(shown), None) = (shown.as_object_mut(), &self.provider) {
             shown.insert("links".into(), (*links).into());
             shown.insert("sessions".into(), (*sessions).into());
+            shown.insert("runs".into(), (*runs).into());
         }
         if let (Some(shown), true) = (shown.as_object_mut(), !caller.is_local()) {
             shown.insert("of".into(), named_user::word(caller).into());
@@ -144,7 +145,7 @@ impl Revoke {
     fn write<W: Write>(
         &self,
         user: &NamedUser,
-        EndedAccess { accounts, links, sessions }: &EndedAccess,
+        EndedAccess { accounts, links, sessions, runs }: &EndedAccess,
         missing: Option<&Provider>,
         out: &mut Stdout<W>,
     ) -> anyhow::Result<()> {
@@ -162,7 +163,11 @@ impl Revoke {
                 out.line(&format!("{count} {what}{plural} ended."))?;
             }
         }
-        if self.provider.is_none() && accounts.is_empty() && links + sessions == 0 {
+        if *runs > 0 {
+            let plural = if *runs == 1 { " is" } else { "s are" };
+            out.line(&format!("{runs} plan run{plural} deleted."))?;
+        }
+        if self.provider.is_none() && accounts.is_empty() && links + sessions + runs == 0 {
             out.line("Nothing was connected.")?;
         }
         if self.provider.is_none() && user.is_named {

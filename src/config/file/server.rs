@@ -100,5 +100,7 @@ table! {
         /// How long grants are kept: `refresh` (default), `no_refresh` (the refresh token is not kept) or `use_once` (deleted after one call).
         #[schemars(extend("enum" = ["refresh", "no_refresh", "use_once"]))]
         "retention" => retention: Text,
+        /// Days for which what Portia's clients store (plans, runs, end users) is kept after its last change: 1 to 3650. Default: 30.
+        "keep_runs" => keep_runs: At<i64>,
     }
 }

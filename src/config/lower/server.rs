@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use url::Url;
 
@@ -60,6 +61,7 @@ pub(super) fn server(table: ServerTable, depth: Depth, find: &mut Findings<'_>) 
                 .collect(),
         },
         keeper: table.keeper.map_or(default.keeper, |keeper| keeper.value),
+        keep_runs: default.keep_runs,
     }
 }
 
@@ -226,6 +228,12 @@ const RETENTIONS: [(&str, Retention); 3] = [
     ("no_refresh", Retention::NoRefresh),
     ("use_once", Retention::UseOnce),
 ];
+
+/// Reads `keep_runs`, a number of days.
+pub(super) fn keep_runs(days: &At<i64>, find: &mut Findings<'_>) -> Option<Duration> {
+    let days = within("keep_runs", 1..=3650, days, find)?;
+    Some(Duration::from_hours(24 * days.unsigned_abs()))
+}
 
 /// Reads how long grants are kept.
 pub(super) fn retention(text: &Text, find: &mut Findings<'_>) -> Option<Retention> {

@@ -57,7 +57,12 @@ impl Store {
         self.clear_uses().await
     }
 
-    async fn clear<T: Record>(&self, prefix: &str, is_over: impl Fn(&T) -> bool) -> Result<()> {
+    /// Deletes the records under a prefix that are over.
+    pub(in crate::store) async fn clear<T: Record>(
+        &self,
+        prefix: &str,
+        is_over: impl Fn(&T) -> bool,
+    ) -> Result<()> {
         let mut pages = self.opened::<T>(prefix);
         while let Some(page) = pages.next().await? {
             for held in page.iter().filter(|held| is_over(&held.value)) {

@@ -14,9 +14,10 @@ use axum::response::Response;
 
 use super::RestState;
 use super::answer::{ErrorName, face_of, problem, refused};
+use crate::broker::Broker;
 use crate::identity::RestCaller;
 use crate::model::event::RefusalReason;
-use crate::web::gate::record;
+use crate::web::gate::{Gate, record};
 
 /// Header by which browsers say which site sent a request (Fetch Metadata).
 const FETCH_SITE: &str = "sec-fetch-site";
@@ -28,20 +29,8 @@ pub(in crate::web) async fn identify(
     next: Next,
 ) -> Response {
     let face = face_of(request.uri());
-    // HEAD would run the GET handler.
-    if request.method() == Method::HEAD {
-        let message = "this path does not take HEAD";
-        return problem(face, StatusCode::METHOD_NOT_ALLOWED, ErrorName::MethodNotAllowed, message);
-    }
-    if !gate.is_for_this_server(request.uri(), request.headers()) {
-        let status = StatusCode::MISDIRECTED_REQUEST;
-        record(broker.events(), RefusalReason::OtherHost, status);
-        return problem(face, status, ErrorName::MisdirectedRequest, gate.other_host());
-    }
-    if is_of_a_page(request.headers()) {
-        let message = "a web page sent the request, and only programs may call this API";
-        record(broker.events(), RefusalReason::ForeignOrigin, StatusCode::FORBIDDEN);
-        return problem(face, StatusCode::FORBIDDEN, ErrorName::Forbidden, message);
+    if let Some(refusal) = refused_sender(&broker, &gate, &request) {
+        return refusal;
     }
     match gate.identify_program(request.extensions(), request.headers()).await {
         Ok(caller) => {
@@ -53,6 +42,40 @@ pub(in crate::web) async fn identify(
             refused(face, &denied)
         }
     }
+}
+
+/// Middleware that makes the checks of [`identify`] on host and sender, and asks for no key: for
+/// paths that hold a ticket.
+pub(in crate::web) async fn check_sender(
+    State(RestState { broker, gate }): State<RestState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match refused_sender(&broker, &gate, &request) {
+        Some(refusal) => refusal,
+        None => next.run(request).await,
+    }
+}
+
+/// Returns the refusal of a request that is for another host, or that no program sent.
+fn refused_sender(broker: &Broker, gate: &Gate, request: &Request) -> Option<Response> {
+    let face = face_of(request.uri());
+    // HEAD would run the GET handler.
+    if request.method() == Method::HEAD {
+        let (status, name) = (StatusCode::METHOD_NOT_ALLOWED, ErrorName::MethodNotAllowed);
+        return Some(problem(face, status, name, "this path does not take HEAD"));
+    }
+    if !gate.is_for_this_server(request.uri(), request.headers()) {
+        let status = StatusCode::MISDIRECTED_REQUEST;
+        record(broker.events(), RefusalReason::OtherHost, status);
+        return Some(problem(face, status, ErrorName::MisdirectedRequest, gate.other_host()));
+    }
+    if is_of_a_page(request.headers()) {
+        let message = "a web page sent the request, and only programs may call this API";
+        record(broker.events(), RefusalReason::ForeignOrigin, StatusCode::FORBIDDEN);
+        return Some(problem(face, StatusCode::FORBIDDEN, ErrorName::Forbidden, message));
+    }
+    None
 }
 
 /// Middleware that refuses callers without the right to administer.

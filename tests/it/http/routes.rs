@@ -29,6 +29,18 @@ const MIRROR: &str = "
     POST    /api/v0/tools/batch/ready/                rest         -PKI  65536  exact
     POST    /api/v0/tools/{id}/ready/                 rest         -PKI  65536  exact
     POST    /api/v0/tools/{id}/run/                   rest         -PKI  4194304 exact
+    GET     /api/v0/end-user/{id}/                    rest         -PKI  -      exact
+    PUT     /api/v0/end-user/{id}/                    rest         -PKI  65536  exact
+    POST    /api/v0/plans/                            rest         -PKI  1500000 exact
+    POST    /api/v0/plans/embeddings/search/          rest         -PKI  -      exact
+    GET     /api/v0/plans/{id}/                       rest         -PKI  -      exact
+    GET     /api/v0/plan-runs/                        rest         -PKI  -      exact
+    GET     /api/v0/plan-runs/{id}/                   rest         -PKI  -      exact
+    PUT     /api/v0/plan-runs/{id}/                   rest         -PKI  1500000 exact
+    POST    /api/v0/tool-calls/                       rest         -PKI  1500000 exact
+    GET     /api/v0/agent-memory/plan-runs/{run}/outputs/{name}/ rest -PKI -     exact
+    PUT     /api/v0/agent-memory/plan-runs/{run}/outputs/{name}/ rest -PKI 1500000 exact
+    GET     /api/v0/agent-memory/values/{ticket}/     ticket       -PKI  -      exact
     GET     /v1/health                                anyone       -PKI  -      slashes
     GET     /v1/tools                                 rest         -PKI  -      slashes
     GET     /v1/tools/{name}                          rest         -PKI  -      exact
@@ -59,6 +71,7 @@ fn row(route: &Route) -> String {
     let method = match route.method {
         RouteMethod::Get => "GET",
         RouteMethod::Post => "POST",
+        RouteMethod::Put => "PUT",
         RouteMethod::Delete => "DELETE",
         RouteMethod::Options => "OPTIONS",
         RouteMethod::Any => "ANY",
@@ -68,6 +81,7 @@ fn row(route: &Route) -> String {
         Access::OwnOrigin => "own-origin",
         Access::Session => "session",
         Access::Rest => "rest",
+        Access::Ticket => "ticket",
         Access::RestAdmin => "rest-admin",
         Access::Gate => "gate",
         Access::Gateway => "gateway",
@@ -204,7 +218,13 @@ impl Port {
                 _ if access == "rest-admin" || path == "/v1/auth/confirm_user" => &[403],
                 _ => &[200, 400, 404],
             },
-            "anyone" | "rest" | "rest-admin" => &[405],
+            "ticket" if is_taken => match client {
+                _ if method == "HEAD" => &[405],
+                Client::ForeignHost => &[421],
+                Client::ForeignOrigin => &[403],
+                _ => &[404],
+            },
+            "anyone" | "rest" | "ticket" | "rest-admin" => &[405],
             "gate" | "gateway" => self.promised_by_gate(client, method, path, is_taken),
             // Pages, and what is at no address of this port.
             _ => match (client, method) {

@@ -62,6 +62,7 @@ impl World {
             listen_address: None,
             after_connect: None,
             keeper: Box::new(|_| std::future::ready(true).boxed()),
+            keep_runs: std::time::Duration::from_hours(24),
             is_short_lived: false,
         };
         let broker = Broker::new(parts, tables);

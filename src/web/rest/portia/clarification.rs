@@ -8,6 +8,7 @@ use crate::broker::Broker;
 use crate::broker::ready::{Asking, ConsentState};
 use crate::identity::RestCaller;
 use crate::model::arguments::{ArgumentProblem, Mismatch};
+use crate::model::run::clarification_id;
 use crate::model::{ConnectPrompt, InvalidArguments, Principal, Tool, ToolName, uuid};
 use crate::words;
 
@@ -16,7 +17,7 @@ const SOURCE: &str = "Countersign";
 
 /// A consent that tools wait for.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct ActionClarification {
+pub(in crate::web::rest) struct ActionClarification {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     plan_run_id: Option<String>,
@@ -56,7 +57,7 @@ pub(super) async fn needed(
 impl ActionClarification {
     fn of(prompt: &ConnectPrompt, run: Option<&str>) -> Self {
         Self {
-            id: id(&["consent", &prompt.authorization.id, run.unwrap_or_default()]),
+            id: clarification_id(&prompt.authorization.id, run.unwrap_or_default()),
             plan_run_id: run.map(str::to_owned),
             category: "Action",
             response: None,
@@ -87,7 +88,7 @@ fn id(parts: &[&str]) -> String {
 /// clients use the first only.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "category")]
-pub(super) enum RunClarification {
+pub(in crate::web::rest) enum RunClarification {
     Action {
         id: String,
         action_url: String,

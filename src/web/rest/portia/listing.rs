@@ -35,7 +35,7 @@ const OWN_NAME: &str = "Countersign";
 
 /// Answer of [`PATH`].
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Descriptions {
+pub(in crate::web::rest) struct Descriptions {
     tools: Vec<Description>,
     /// Tools that are not listed, and why. Clients write these to their log.
     errors: Vec<AppError>,
@@ -44,7 +44,7 @@ pub(super) struct Descriptions {
 /// A tool. Its clients raise if a key is missing.
 #[derive(Serialize, JsonSchema)]
 #[expect(clippy::struct_field_names, reason = "the keys of the contract")]
-pub(super) struct Description {
+pub(in crate::web::rest) struct Description {
     tool_id: String,
     /// Name of the model's function, once spaces have become `_`.
     tool_name: String,
@@ -56,7 +56,7 @@ pub(super) struct Description {
 
 /// What a tool does and returns.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Described {
+pub(in crate::web::rest) struct Described {
     /// Type of the output, in a word.
     overview: String,
     overview_description: String,
@@ -65,7 +65,7 @@ pub(super) struct Described {
 
 /// A tool that is not listed.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct AppError {
+pub(in crate::web::rest) struct AppError {
     app_name: String,
     error: String,
 }

@@ -12,33 +12,43 @@
 //! | an error without a body of JSON is repeated | [`super::answer`] |
 
 mod clarification;
+mod document;
+pub mod end_user;
 mod failure;
 pub mod listing;
+pub mod memory;
+pub mod plan_runs;
+pub mod plans;
 pub mod ready;
 pub mod run;
 mod schema;
 #[cfg(test)]
 mod testing;
+pub mod tool_calls;
 
 use axum::extract::{FromRequestParts, Path};
-use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::answer::{self, ErrorName, bad_user};
+use crate::broker::runs::RunError;
 use crate::identity::{PORTIA_DEFAULT_USER, RestCaller};
 use crate::model::face::Face;
-use crate::model::{Principal, uuid};
+use crate::model::text::incident;
+use crate::model::{Principal, chain, uuid};
+use crate::store::StoreError;
 
 /// Name under which a program of this machine, or a person's own, asks for consents.
 const CLIENT_NAME: &str = "Portia client";
 
 /// For whom a request is made, and in which run of a plan.
 #[derive(Deserialize, JsonSchema)]
-struct Context {
+pub(in crate::web::rest) struct Context {
     /// The client's user; absent: its default user.
     end_user_id: Option<String>,
     /// `prun-<uuid>`
@@ -111,4 +121,29 @@ fn malformed(detail: impl Into<String>) -> Response {
 /// Writes the error for an id that names nothing.
 fn not_found(detail: impl Into<String>) -> Response {
     problem(StatusCode::NOT_FOUND, ErrorName::NotFound, detail)
+}
+
+/// Writes the error for something that was not stored.
+fn not_stored(error: &RunError) -> Response {
+    match error {
+        RunError::Store(error) => unavailable(error),
+        RunError::TooLarge(_) => {
+            problem(StatusCode::PAYLOAD_TOO_LARGE, ErrorName::PayloadTooLarge, error.to_string())
+        }
+        RunError::TooMany => {
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            let mut response = problem(status, ErrorName::RateLimited, error.to_string());
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
+            response
+        }
+        RunError::NotTheirs => not_found(error.to_string()),
+    }
+}
+
+/// Writes the error for a store that fails. The log has the cause.
+fn unavailable(error: &StoreError) -> Response {
+    let incident = incident();
+    tracing::warn!(incident, error = %chain(error), "a client was not answered");
+    let detail = format!("this server cannot read or write its store now (incident {incident})");
+    problem(StatusCode::SERVICE_UNAVAILABLE, ErrorName::Unavailable, detail)
 }

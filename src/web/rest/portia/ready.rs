@@ -29,7 +29,7 @@ const MAX_TOOLS: usize = 200;
 
 /// A question about several tools.
 #[derive(Deserialize, JsonSchema)]
-struct BatchReady {
+pub(in crate::web::rest) struct BatchReady {
     /// At most 200.
     tool_ids: Vec<String>,
     execution_context: Context,
@@ -37,13 +37,13 @@ struct BatchReady {
 
 /// A question about one tool.
 #[derive(Deserialize, JsonSchema)]
-struct OneReady {
+pub(in crate::web::rest) struct OneReady {
     execution_context: Context,
 }
 
 /// Consents that the tools still need, and whether there are none.
 #[derive(Serialize, JsonSchema)]
-struct Ready {
+pub(in crate::web::rest) struct Ready {
     ready: bool,
     clarifications: Vec<ActionClarification>,
 }

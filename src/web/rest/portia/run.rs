@@ -26,7 +26,7 @@ pub(in crate::web) const PATH: &str = "/api/v0/tools/{id}/run/";
 
 /// A call of a tool.
 #[derive(Deserialize, JsonSchema)]
-struct Run {
+pub(in crate::web::rest) struct Run {
     #[serde(default)]
     arguments: Map<String, Value>,
     execution_context: Context,
@@ -34,7 +34,7 @@ struct Run {
 
 /// Answer to a call that succeeded, that failed softly, or that asks the user.
 #[derive(Serialize, JsonSchema)]
-struct RunAnswer {
+pub(in crate::web::rest) struct RunAnswer {
     output: RunOutput,
     /// `true` if `output` is an error after which the model may call again.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ struct RunAnswer {
 
 /// The clients raise at any other key.
 #[derive(Serialize, JsonSchema)]
-struct RunOutput {
+pub(in crate::web::rest) struct RunOutput {
     value: Value,
     /// `null` beside an output; absent beside an error.
     #[serde(skip_serializing_if = "Option::is_none")]

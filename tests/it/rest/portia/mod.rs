@@ -6,4 +6,5 @@ mod errors;
 mod listing;
 mod ready;
 mod run;
+mod storage;
 mod world;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use countersign::app::Access;
+use countersign::app::{Access, App};
 use countersign::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
 use countersign::model::{Caller, UserId};
 use reqwest::StatusCode;
@@ -18,6 +18,8 @@ use crate::support::world::{self, TestClock};
 
 /// The run of a plan, as the client names it.
 pub(super) const RUN: &str = "prun-6989f1aa-f910-4c53-b3c5-69d1aa4ebf42";
+/// A plan, as the client names it.
+pub(super) const PLAN: &str = "plan-0a1b2c3d-f910-4c53-b3c5-69d1aa4ebf42";
 /// Key of the application `app`, and of every program of a machine.
 pub(super) const KEY: &str = "app-key-0123456789abcdef0123456789";
 /// Key of the application `other`.
@@ -67,6 +69,19 @@ impl World {
         let address = server.serve(access);
         let host = public.map(|_| HOST);
         Self { provider, server, browser: Browser::new(), address, host }
+    }
+
+    pub(super) fn app(&self) -> &App {
+        &self.server.app
+    }
+
+    /// The part of one of the server's URLs that follows the origin.
+    pub(super) fn path_of(&self, url: &str) -> String {
+        let origin = match self.host {
+            None => self.address.clone(),
+            Some(host) => format!("https://{host}"),
+        };
+        url.strip_prefix(&origin).unwrap_or_else(|| panic!("{url} is not at {origin}")).to_owned()
     }
 
     /// Lets time pass.
@@ -205,8 +220,9 @@ impl<'w> Conversation<'w> {
     pub(super) fn hold(self) {
         let origin = self.world.provider.origin();
         let host = origin.trim_start_matches("http://");
-        let run = RUN.trim_start_matches("prun-");
-        self.snapshot.hold(&[(origin, "http://API"), (host, "API"), (run, "RUN")]);
+        let (run, plan) = (RUN.trim_start_matches("prun-"), PLAN.trim_start_matches("plan-"));
+        let known = [(origin, "http://API"), (host, "API"), (run, "RUN"), (plan, "PLAN")];
+        self.snapshot.hold(&known);
     }
 }
 

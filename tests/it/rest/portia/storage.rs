@@ -1,0 +1,307 @@
+//! What the client stores: users, plans, runs, reported calls, large outputs.
+
+use std::time::Duration;
+
+use countersign::model::event::EndedBy;
+use countersign::model::{Caller, UserId};
+use serde_json::{Value, json};
+
+use super::world::{Conversation, KEY, OTHER_KEY, PERSONS_KEY, PLAN, RUN, World, context};
+use crate::support::wait_until_async;
+
+const PLANS: &str = "/api/v0/plans/";
+const RUNS: &str = "/api/v0/plan-runs/";
+
+fn plan() -> Value {
+    json!({
+        "id": PLAN,
+        "query": "Star the repository.",
+        "tool_ids": ["portia:github::star_repo"],
+        "steps": [{"task": "Star it", "inputs": [], "tool_id": "portia:github::star_repo", "output": "$x", "condition": null}],
+        "plan_inputs": [],
+        "structured_output_schema": null,
+    })
+}
+
+fn run(user: &str, state: &str, clarifications: &Value) -> Value {
+    let outputs = json!({
+        "clarifications": clarifications,
+        "step_outputs": {"$x": {"value": "x", "summary": null}},
+        "final_output": null,
+    });
+    json!({
+        "current_step_index": 0,
+        "state": state,
+        "end_user": user,
+        "outputs": outputs,
+        "plan_id": PLAN,
+        "plan_run_inputs": {},
+    })
+}
+
+fn run_path() -> String {
+    format!("{RUNS}{RUN}/")
+}
+
+fn memory_path(run: &str, name: &str) -> String {
+    format!("/api/v0/agent-memory/plan-runs/{run}/outputs/{name}/")
+}
+
+/// Stores an output as the client does: a form with a file.
+async fn put_memory(world: &World, key: &str, path: &str, value: &str) -> u16 {
+    let key = format!("Api-Key {key}");
+    let headers =
+        [("authorization", key.as_str()), ("content-type", "multipart/form-data; boundary=edge")];
+    let body = format!(
+        "--edge\r\nContent-Disposition: form-data; name=\"summary\"\r\n\r\nMany issues\r\n\
+         --edge\r\nContent-Disposition: form-data; name=\"value\"; filename=\"output\"\r\n\
+         Content-Type: application/json\r\n\r\n{value}\r\n--edge--\r\n"
+    );
+    world.send_raw("PUT", path, &headers, &body).await.status
+}
+
+#[tokio::test]
+async fn what_is_stored_is_given_back() {
+    let world = World::new().await;
+    let mut talk = Conversation::new(&world, "storage");
+    let user = "/api/v0/end-user/ana@example.com/";
+    talk.say("A user of whom nothing is known", "GET", user, None).await;
+    let facts = json!({
+        "external_id": "ana@example.com",
+        "name": "Ana",
+        "email": null,
+        "phone_number": null,
+        "additional_data": {"team": "eng", "room": "5"},
+    });
+    talk.say("Facts are stored", "PUT", user, Some(&facts)).await;
+    let change = json!({"name": "Ana", "additional_data": {"room": null, "floor": "2"}});
+    talk.say("A key without a value is removed", "PUT", user, Some(&change)).await;
+    talk.say("And read", "GET", user, None).await;
+    talk.say("A plan is stored", "POST", PLANS, Some(&plan())).await;
+    talk.say("And read, with keys that are not known", "GET", &format!("{PLANS}{PLAN}/"), None)
+        .await;
+    let search = json!({"query": "Star", "threshold": 0.5, "limit": 5});
+    talk.say("No similar plan", "POST", &format!("{PLANS}embeddings/search/"), Some(&search)).await;
+    let path = run_path();
+    talk.say("A run that is not there", "GET", &path, None).await;
+    let new = run("ana@example.com", "NOT_STARTED", &json!([]));
+    talk.say("A run is stored", "PUT", &path, Some(&new)).await;
+    let done = run("ana@example.com", "COMPLETE", &json!([]));
+    talk.say("And changed", "PUT", &path, Some(&done)).await;
+    talk.say("And read", "GET", &path, None).await;
+    talk.say("And listed", "GET", &format!("{RUNS}?page=1"), None).await;
+    talk.say("None in this state", "GET", &format!("{RUNS}?page=1&run_state=FAILED"), None).await;
+    let call = json!({
+        "plan_run_id": RUN,
+        "tool_name": "Star",
+        "step": 0,
+        "end_user_id": "ana@example.com",
+        "input": {},
+        "output": null,
+        "status": "SUCCESS",
+        "latency_seconds": 0.5,
+    });
+    talk.say("A call is reported", "POST", "/api/v0/tool-calls/", Some(&call)).await;
+    talk.say("An output that is not there", "GET", &memory_path(RUN, "$x"), None).await;
+    talk.hold();
+}
+
+#[tokio::test]
+async fn a_large_output_is_fetched_by_a_link_that_ends() {
+    let world = World::new().await;
+    let path = memory_path(RUN, "$issues");
+    assert_eq!(put_memory(&world, KEY, &path, "[1]").await, 404, "no such run");
+    world.send(KEY, "PUT", &run_path(), Some(&run("ana", "IN_PROGRESS", &json!([])))).await;
+    assert_eq!(put_memory(&world, KEY, &path, "[1, 2]").await, 200);
+    let found = world.send(KEY, "GET", &path, None).await.json();
+    assert_eq!(found["summary"], "Many issues");
+    let url = found["url"].as_str().unwrap();
+    for word in ["ana", "issues", RUN] {
+        assert!(!url.contains(word), "{word} in {url}");
+    }
+    let value = world.path_of(url);
+    let fetched = world.send_raw("GET", &value, &[], "").await;
+    assert_eq!((fetched.status, &*fetched.body), (200, "[1, 2]"));
+    assert_eq!(fetched.header("content-type"), Some("application/octet-stream"));
+    let from_page = world.send_raw("GET", &value, &[("origin", "https://evil.example")], "").await;
+    assert_eq!(from_page.status, 403);
+    let altered = value.replacen("values/", "values/A", 1);
+    assert_eq!(world.send_raw("GET", &altered, &[], "").await.status, 404);
+    let big = "x".repeat(1_000_001);
+    assert_eq!(put_memory(&world, KEY, &path, &big).await, 413);
+    let huge = "x".repeat(1_600_000);
+    assert_eq!(put_memory(&world, KEY, &path, &huge).await, 413);
+    world.pass(Duration::from_mins(5));
+    assert_eq!(world.send_raw("GET", &value, &[], "").await.status, 404, "its time is over");
+}
+
+/// The client learns of the consent from the stored run, and its older copy takes nothing back.
+#[tokio::test]
+async fn a_consent_resolves_the_stored_clarification() {
+    let world = World::new().await;
+    let tools = json!({
+        "tool_ids": ["portia:github::star_repo"],
+        "execution_context": context(Some("ana")),
+    });
+    let asked = world.send(KEY, "POST", "/api/v0/tools/batch/ready/", Some(&tools)).await.json();
+    let clarifications = &asked["clarifications"];
+    let waiting = run("ana", "NEED_CLARIFICATION", clarifications);
+    world.send(KEY, "PUT", &run_path(), Some(&waiting)).await;
+    world.consent(clarifications[0]["action_url"].as_str().unwrap()).await;
+    let stored = async || {
+        let run = world.send(KEY, "GET", &run_path(), None).await.json();
+        run["outputs"]["clarifications"][0].clone()
+    };
+    wait_until_async("the clarification is resolved", async || stored().await["resolved"] == true)
+        .await;
+    assert_eq!(stored().await["response"], "complete");
+    let put = world.send(KEY, "PUT", &run_path(), Some(&waiting)).await.json();
+    assert_eq!(put["outputs"]["clarifications"][0]["resolved"], true);
+    assert_eq!(stored().await["resolved"], true);
+}
+
+#[tokio::test]
+async fn documents_that_cannot_be_stored_are_refused() {
+    let world = World::new().await;
+    let good = run("ana", "COMPLETE", &json!([]));
+    let with = |key: &str, value: Value| {
+        let mut run = good.clone();
+        run[key] = value;
+        run
+    };
+    let path = run_path();
+    let mut other_plan = plan();
+    other_plan["id"] = json!("plan-1");
+    let big = with("plan_run_inputs", json!({"x": "y".repeat(1_600_000)}));
+    for (method, path, body, status) in [
+        ("PUT", &*path, with("state", json!("DONE")), 400),
+        ("PUT", &path, with("outputs", json!([])), 400),
+        ("PUT", &path, with("end_user", json!("\n")), 400),
+        ("PUT", "/api/v0/plan-runs/prun-1/", good.clone(), 400),
+        ("PUT", &path, big, 413),
+        ("POST", PLANS, other_plan, 400),
+        ("POST", PLANS, json!([]), 400),
+        ("POST", PLANS, json!({"id": PLAN}), 400),
+        ("POST", "/api/v0/tool-calls/", json!({"status": "SUCCESS"}), 400),
+        ("PUT", "/api/v0/end-user/ana/", json!({"additional_data": {"a": 1}}), 400),
+    ] {
+        let reply = world.send(KEY, method, path, Some(&body)).await;
+        assert_eq!(reply.status, status, "{method} {path}: {}", reply.body);
+        assert!(reply.json()["detail"].is_string());
+    }
+    let json_form = world.send(KEY, "PUT", &memory_path(RUN, "x"), Some(&json!({}))).await;
+    assert_eq!(json_form.status, 415);
+    let page = world.send(KEY, "GET", &format!("{RUNS}?page=x"), None).await;
+    assert_eq!(page.status, 400);
+}
+
+/// Stores something of everything for `ana` of the application `app`.
+async fn stored(world: &World) -> [String; 5] {
+    let paths = [
+        run_path(),
+        format!("{PLANS}{PLAN}/"),
+        memory_path(RUN, "$x"),
+        "/api/v0/end-user/ana/".to_owned(),
+        RUNS.to_owned(),
+    ];
+    let run = run("ana", "COMPLETE", &json!([]));
+    assert_eq!(world.send(KEY, "PUT", &paths[0], Some(&run)).await.status, 200);
+    assert_eq!(world.send(KEY, "POST", PLANS, Some(&plan())).await.status, 201);
+    assert_eq!(put_memory(world, KEY, &paths[2], "secret value").await, 200);
+    let facts = json!({"name": "Ana Anders", "additional_data": {"team": "eng"}});
+    assert_eq!(world.send(KEY, "PUT", &paths[3], Some(&facts)).await.status, 200);
+    let call = json!({
+        "plan_run_id": RUN, "tool_name": "Star", "end_user_id": "ana", "status": "FAILED",
+    });
+    assert_eq!(world.send(KEY, "POST", "/api/v0/tool-calls/", Some(&call)).await.status, 201);
+    paths
+}
+
+/// Another application finds nothing by any id, and changes nothing.
+#[tokio::test]
+async fn another_application_finds_nothing() {
+    let world = World::of_many().await;
+    let paths = stored(&world).await;
+    for key in [OTHER_KEY, PERSONS_KEY] {
+        for path in &paths[..3] {
+            assert_eq!(world.send(key, "GET", path, None).await.status, 404, "{path}");
+        }
+        let user = world.send(key, "GET", &paths[3], None).await.json();
+        assert_eq!((&user["name"], &user["additional_data"]), (&json!(null), &json!({})));
+        let list = world.send(key, "GET", RUNS, None).await.json();
+        assert_eq!((&list["results"], &list["count"]), (&json!([]), &json!(0)));
+        assert_eq!(put_memory(&world, key, &paths[2], "theirs").await, 404);
+        // The same ids are free in another space.
+        let theirs = run("ana", "FAILED", &json!([]));
+        assert_eq!(world.send(key, "PUT", &paths[0], Some(&theirs)).await.status, 200);
+        let facts = json!({"name": "Other"});
+        assert_eq!(world.send(key, "PUT", &paths[3], Some(&facts)).await.status, 200);
+    }
+    let kept = world.send(KEY, "GET", &paths[0], None).await.json();
+    assert_eq!(kept["state"], "COMPLETE");
+    assert_eq!(world.send(KEY, "GET", &paths[3], None).await.json()["name"], "Ana Anders");
+    let other_user = run("ben", "FAILED", &json!([]));
+    let moved = world.send(KEY, "PUT", &paths[0], Some(&other_user)).await;
+    assert_eq!(moved.status, 404, "a run stays with its user");
+}
+
+/// All that is stored about a user goes with the user, and the plan with its last run.
+#[tokio::test]
+async fn what_is_stored_goes_with_the_user() {
+    let world = World::of_many().await;
+    let paths = stored(&world).await;
+    let ben = "prun-11111111-f910-4c53-b3c5-69d1aa4ebf42";
+    let bens = format!("{RUNS}{ben}/");
+    let run = run("ben", "COMPLETE", &json!([]));
+    world.send(KEY, "PUT", &bens, Some(&run)).await;
+    let end = async |user: &str| {
+        let caller = Caller { namespace: "key:app".into(), user: UserId::new(user) };
+        let ended = world.app().broker.users().end_access(&caller, EndedBy::Application).await;
+        ended.unwrap().runs
+    };
+    assert_eq!(records(&world).await.len(), 5);
+    // What is stored in the same millisecond counts as begun before.
+    world.pass(Duration::from_secs(1));
+    assert_eq!(end("ana").await, 1);
+    let gone = async |path: &str| world.send(KEY, "GET", path, None).await.status == 404;
+    assert!(gone(&paths[0]).await && gone(&paths[2]).await);
+    assert_eq!(world.send(KEY, "GET", &paths[3], None).await.json()["name"], json!(null));
+    assert!(!gone(&paths[1]).await, "ben has run the plan too");
+    assert!(!gone(&bens).await);
+    assert_eq!(end("ben").await, 1);
+    assert!(gone(&paths[1]).await && gone(&bens).await);
+    assert_eq!(end("ben").await, 0);
+    assert!(records(&world).await.is_empty(), "{:?}", records(&world).await);
+}
+
+/// Kinds of what clients store, with the number of their records.
+async fn records(world: &World) -> Vec<(String, usize)> {
+    let verified = world.app().broker.store().await.unwrap().verify().await.unwrap();
+    assert!(verified.is_good(), "{verified:?}");
+    let kinds = ["plan", "planrun", "memory", "toolcall", "person"];
+    let found = verified.kinds.into_iter().map(|kind| (kind.name, kind.good));
+    found.filter(|(name, count)| *count > 0 && kinds.contains(&name.as_str())).collect()
+}
+
+#[tokio::test]
+async fn what_is_stored_is_kept_for_thirty_days() {
+    let world = World::of_many().await;
+    let paths = stored(&world).await;
+    world.pass(Duration::from_hours(29 * 24));
+    let run = run("ana", "COMPLETE", &json!([]));
+    world.send(KEY, "PUT", &paths[0], Some(&run)).await;
+    world.pass(Duration::from_hours(2 * 24));
+    // A write begins the deletion.
+    let other = PLAN.replace('0', "1");
+    let mut plan = plan();
+    plan["id"] = json!(other);
+    world.send(KEY, "POST", PLANS, Some(&plan)).await;
+    let is_gone = async || world.send(KEY, "GET", &paths[1], None).await.status == 404;
+    wait_until_async("the plan is deleted", is_gone).await;
+    assert_eq!(world.send(KEY, "GET", &paths[0], None).await.status, 200, "changed since");
+    wait_until_async("the output is deleted", async || {
+        world.send(KEY, "GET", &paths[2], None).await.status == 404
+    })
+    .await;
+    assert_eq!(world.send(KEY, "GET", &paths[3], None).await.json()["name"], json!(null));
+}
