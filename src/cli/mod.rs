@@ -4,6 +4,7 @@
 
 mod auth;
 mod check;
+mod env;
 mod keeper;
 mod key;
 mod log;
@@ -114,6 +115,11 @@ enum Command {
         #[command(subcommand)]
         command: toolkits::Command,
     },
+    /// Print the variables with which the clients of other products call this server.
+    #[command(
+        after_help = "eval \"$(countersign env arcade)\" sets them in a shell. Where tools.toml has [server.auth], they are its `public_url` and the key of its first application."
+    )]
+    Env(env::Env),
     /// Answer open links; a server starts it.
     #[command(hide = true)]
     Keeper,
@@ -182,6 +188,11 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             providers::run(command, config.as_ref(), &next_command, &mut out)
         }
         Command::Toolkits { command } => toolkits::run(command, &mut out),
+        Command::Env(env) => {
+            let argument = cli.config.clone();
+            let config = attempt(argument.as_deref(), &NextCommand::new(cli.config))?;
+            env::run(&env, config.as_ref(), &mut out)
+        }
         Command::Keeper => keeper::run(),
         Command::Auth { command } => {
             let config = load(cli.config.as_deref())?;

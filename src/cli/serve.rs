@@ -18,7 +18,8 @@ use crate::mcp::stdio;
 use crate::mcp::stdio::Streams;
 use crate::model::Caller;
 use crate::model::text::escaped;
-use address::Address;
+pub(super) use address::Address;
+pub(super) use token_file::path as token_path;
 
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("transport").required(true).args(["stdio", "sse"]))]

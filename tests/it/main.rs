@@ -19,6 +19,7 @@ mod consent;
 mod diagnostics;
 mod discovery;
 mod documents;
+mod env;
 mod home;
 mod http;
 mod identity;

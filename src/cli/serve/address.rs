@@ -5,11 +5,11 @@ use std::str::FromStr;
 
 /// Address to listen on; without a host, on this machine only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Address(pub(super) SocketAddr);
+pub(in crate::cli) struct Address(pub(in crate::cli) SocketAddr);
 
 /// Why the text is not an address to listen on, and the correct form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoAddress {
+pub(in crate::cli) enum NoAddress {
     #[error(
         "a port alone needs a colon before it: `:{0}` listens on this machine, `0.0.0.0:{0}` on all its addresses"
     )]

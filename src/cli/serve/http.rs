@@ -17,7 +17,6 @@ use crate::cli::report::{self, Hinted, Usage, hinted};
 use crate::cli::store_options::Process;
 use crate::cli::{Exit, load, store_options};
 use crate::config::Server;
-use crate::config::environment;
 use crate::config::server_auth::{self, AuthError};
 use crate::identity::KeyError;
 use crate::model::server_auth::ResolvedAuth;
@@ -128,9 +127,7 @@ impl Plan {
         Ok(match self {
             Self::Local => (Access::Local(serve.local.caller()?), "one local user".into()),
             Self::Token => {
-                let path = environment::config_folder()
-                    .context("there is no home folder to keep the token in")?
-                    .join("http.token");
+                let path = token_file::path()?;
                 let token = token_file::read_or_make(&path).map_err(hinted)?;
                 let said = format!("the bearer of the token in `{}`", path.display());
                 (Access::Token(serve.local.caller()?, token), said)

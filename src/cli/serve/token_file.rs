@@ -4,10 +4,21 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::config::environment;
 use crate::model::secret;
 use crate::store::private_file::{self, Unfit};
+
+/// Returns the path of the file, beside the configuration.
+///
+/// # Errors
+/// There is no home folder.
+pub(in crate::cli) fn path() -> anyhow::Result<PathBuf> {
+    let folder = environment::config_folder();
+    Ok(folder.context("there is no home folder to keep the token in")?.join("http.token"))
+}
 
 /// Minimum characters of a token; a shorter one is refused. A generated token has 43 (256 bits in
 /// base64url), but a user may write one in another alphabet.
