@@ -234,6 +234,7 @@ impl App {
         let opened = tokio::spawn(open(self.broker.clone()));
         let asked = authenticator.issuer().map(|issuer| tokio::spawn(look_up(Arc::clone(issuer))));
         let (running, ended) = (mcp::http::Running::default(), CancellationToken::new());
+        let programs = web::RestLimits::default();
         let gate = Gate::new(
             &origins,
             self.allowed.clone(),
@@ -243,12 +244,13 @@ impl App {
         );
         let mcp = self.mcp_handlers(&running, &ended);
         let routes = web::mcp_routes(self.broker.clone(), mcp, &gate, &usage)
-            .merge(web::program_routes(self.broker.clone(), &gate, &usage))
+            .merge(web::program_routes(self.broker.clone(), &gate, programs.clone(), &usage))
             .merge(pages);
         let port = Port::serve(listener, routes, allowed_users)?;
         end.await;
         port.stop();
-        if tokio::time::timeout(CALLS_DRAIN_TIMEOUT, running.drain()).await.is_err() {
+        let drained = futures_util::future::join(running.drain(), programs.drain());
+        if tokio::time::timeout(CALLS_DRAIN_TIMEOUT, drained).await.is_err() {
             tracing::warn!("calls still running after {CALLS_DRAIN_TIMEOUT:?} were cancelled");
         }
         // From here on streams carry nothing any more.

@@ -77,7 +77,8 @@
 //!   [`broker::consent::Consents`], ended access [`broker::users::Users`], sessions
 //!   [`broker::sign_in`].
 //! - A grant is used only under the [`binding`](model::grant::Binding) that it was given for.
-//! - A credential goes only to the [`hosts`](model::hosts::Hosts) of its provider.
+//! - A credential goes only to the [`hosts`](model::hosts::Hosts) of its provider; an access token
+//!   also to an application whose key says `tokens = true`.
 //! - An argument reaches a path segment, a query value, a header value or a JSON value, and never
 //!   the host, the number of segments or the JSON around it.
 //! - Every outbound request passes [`net::Net::send`]; nothing relaxes its rules.

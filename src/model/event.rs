@@ -60,6 +60,8 @@ pub enum EventKind {
     End { by: EndedBy, outcome: EndOutcome },
     /// A browser signed in or out at this server.
     SignIn(SignInOutcome),
+    /// An application got a user's access token.
+    TokenHandedOut,
 }
 
 words! {
@@ -248,6 +250,7 @@ impl EventKind {
             Self::Renewal(_) => "renewal",
             Self::End { .. } => "end",
             Self::SignIn(_) => "sign_in",
+            Self::TokenHandedOut => "token",
         }
     }
 
@@ -261,6 +264,7 @@ impl EventKind {
             Self::Renewal(outcome) => outcome.word(),
             Self::End { outcome, .. } => outcome.word(),
             Self::SignIn(outcome) => outcome.word(),
+            Self::TokenHandedOut => "handed_out",
         }
     }
 }

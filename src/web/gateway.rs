@@ -11,7 +11,7 @@ use super::rest::RestState;
 /// name that is not in `[gateways]` is 404 for callers with good credentials alone: others learn no
 /// names.
 pub(super) async fn admit(
-    State(RestState { broker, gate }): State<RestState>,
+    State(RestState { broker, gate, .. }): State<RestState>,
     Path(name): Path<String>,
     request: Request,
     next: Next,

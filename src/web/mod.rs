@@ -51,6 +51,7 @@ use pages::person::PageUser;
 use pages::sign_in::SignInPages;
 use pages::{cookie, sign_in};
 pub use problem::Usage;
+pub use rest::limits::RestLimits;
 use rest::{RestState, answer};
 use routes::{Access, Listener, States};
 use well_known::Metadata;
@@ -119,7 +120,7 @@ fn with_origin_check(routes: Router, origins: Origins, usage: &Usage) -> Router 
 
 /// Routes of the served port for programs other than MCP clients. They have none of the checks of
 /// pages.
-pub fn program_routes(broker: Broker, gate: &Gate, usage: &Usage) -> Router {
+pub fn program_routes(broker: Broker, gate: &Gate, limits: RestLimits, usage: &Usage) -> Router {
     let authenticator = gate.authenticator();
     let listener = match authenticator.credentials() {
         Credentials::None => Listener::OnePerson,
@@ -129,7 +130,7 @@ pub fn program_routes(broker: Broker, gate: &Gate, usage: &Usage) -> Router {
     let states = States {
         broker: Some(broker.clone()),
         metadata: authenticator.resource_metadata().as_ref().and_then(Metadata::of),
-        rest: Some(RestState { broker, gate: gate.clone() }),
+        rest: Some(RestState::new(broker, gate, limits)),
         ..States::default()
     };
     with_usage(routes::router(listener, PROGRAMS, &states), usage)
@@ -149,7 +150,7 @@ pub struct McpHandlers {
 
 /// Routes of MCP, behind the gate. Ports of all kinds of credentials have the same ones.
 pub fn mcp_routes(broker: Broker, handlers: McpHandlers, gate: &Gate, usage: &Usage) -> Router {
-    let rest = Some(RestState { broker, gate: gate.clone() });
+    let rest = Some(RestState::new(broker, gate, RestLimits::default()));
     let states = States { mcp: Some(handlers), rest, ..States::default() };
     let routes =
         |access| with_usage(routes::router(Listener::OnePerson, &[access], &states), usage);

@@ -19,7 +19,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use super::pages::sign_in::SignInPages;
 use super::pages::{accounts, connect, sign_in};
 use super::rest::arcade::{
-    confirm_user, execute, health as arcade_health, tools, user_connections,
+    authorize, confirm_user, execute, health as arcade_health, requirements, status, tools,
+    user_connections,
 };
 use super::rest::portia;
 use super::rest::{self, RestState};
@@ -223,6 +224,10 @@ const TABLE: &[Route] = table! {
     Get    tools::FORMATTED_COLLECTION_PATH,  Rest, SERVED, UNREAD, ExtraSlashes, Rest(tools::list_formatted);
     Get    tools::FORMATTED_ITEM_PATH,        Rest, SERVED, UNREAD, Exact, Rest(tools::get_formatted);
     Post   execute::PATH,                     Rest, SERVED, CALL,   ExtraSlashes, Rest(execute::execute);
+    Post   authorize::TOOL_PATH,              Rest, SERVED, SMALL,  ExtraSlashes, Rest(authorize::authorize_tool);
+    Post   authorize::PROVIDER_PATH,          Rest, SERVED, SMALL,  ExtraSlashes, Rest(authorize::authorize);
+    Get    status::PATH,                      Rest, SERVED, UNREAD, ExtraSlashes, Rest(status::status);
+    Post   requirements::PATH,                Rest, SERVED, SMALL,  ExtraSlashes, Rest(requirements::requirements);
     // Which issuer gives tokens for this server; whether it works.
     Get     well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::metadata);
     Options well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::preflight);

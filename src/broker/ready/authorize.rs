@@ -154,7 +154,8 @@ impl Broker {
 }
 
 impl AuthorizationView {
-    fn unneeded(caller: Caller) -> Self {
+    /// A consent that is not needed.
+    pub fn unneeded(caller: Caller) -> Self {
         let state = ViewState::Completed { connected: None };
         Self { caller, provider: None, scopes: Scopes::none(), state }
     }

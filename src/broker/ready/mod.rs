@@ -2,12 +2,14 @@
 //!
 //! - [`authorize`]: one consent, as an application asks for it and follows it
 //! - [`connections`]: a user's accounts, and what their tools still need
+//! - [`token`]: the token behind it, for an application that may have it
 //!
 //! Reads what is stored. No token is renewed, and nothing is sent but the discovery that a new link
 //! needs. Trouble with one provider leaves the others usable.
 
 pub mod authorize;
 pub mod connections;
+mod token;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -21,6 +21,7 @@ const PORTIA_PREFIX: &str = "/api/v0/";
 pub(in crate::web) enum ErrorName {
     AdminRequired,
     AmbiguousTool,
+    AuthorizationFailed,
     Forbidden,
     InvalidAuthorization,
     MalformedRequest,

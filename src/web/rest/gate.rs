@@ -7,8 +7,8 @@
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::header::ORIGIN;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::header::{ORIGIN, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -17,6 +17,7 @@ use super::answer::{ErrorName, face_of, problem, refused};
 use crate::broker::Broker;
 use crate::identity::RestCaller;
 use crate::model::event::RefusalReason;
+use crate::model::face::Face;
 use crate::web::gate::{Gate, record};
 
 /// Header by which browsers say which site sent a request (Fetch Metadata).
@@ -24,7 +25,7 @@ const FETCH_SITE: &str = "sec-fetch-site";
 
 /// Middleware that puts the [`RestCaller`] into the request's extensions, or refuses the request.
 pub(in crate::web) async fn identify(
-    State(RestState { broker, gate }): State<RestState>,
+    State(RestState { broker, gate, limits, .. }): State<RestState>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -34,6 +35,7 @@ pub(in crate::web) async fn identify(
     }
     match gate.identify_program(request.extensions(), request.headers()).await {
         Ok(caller) => {
+            let Some(_running) = limits.begin(&caller) else { return too_many(face) };
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
@@ -47,7 +49,7 @@ pub(in crate::web) async fn identify(
 /// Middleware that makes the checks of [`identify`] on host and sender, and asks for no key: for
 /// paths that hold a ticket.
 pub(in crate::web) async fn check_sender(
-    State(RestState { broker, gate }): State<RestState>,
+    State(RestState { broker, gate, .. }): State<RestState>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -78,6 +80,15 @@ fn refused_sender(broker: &Broker, gate: &Gate, request: &Request) -> Option<Res
     None
 }
 
+/// Writes the refusal of a key that has too many requests running.
+fn too_many(face: Face) -> Response {
+    let message = "too many requests are running; send it again in a second";
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    let mut response = problem(face, status, ErrorName::RateLimited, message);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
 /// Middleware that refuses callers without the right to administer.
 pub(in crate::web) async fn require_admin(
     Extension(caller): Extension<RestCaller>,
@@ -101,8 +112,6 @@ fn is_of_a_page(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     #[test]

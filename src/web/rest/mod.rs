@@ -8,9 +8,15 @@ pub(super) mod answer;
 pub mod arcade;
 pub(super) mod body;
 pub(super) mod gate;
+pub(super) mod limits;
 mod page;
 pub mod portia;
 mod value;
+
+use std::sync::Arc;
+
+use arcade::authorization::ToldFailures;
+use limits::RestLimits;
 
 use crate::broker::Broker;
 use crate::web::gate::Gate;
@@ -20,4 +26,13 @@ use crate::web::gate::Gate;
 pub(super) struct RestState {
     pub(super) broker: Broker,
     pub(super) gate: Gate,
+    pub(super) limits: RestLimits,
+    /// Consents of Arcade's clients that ended without access.
+    pub(super) failures: Arc<ToldFailures>,
+}
+
+impl RestState {
+    pub(super) fn new(broker: Broker, gate: &Gate, limits: RestLimits) -> Self {
+        Self { broker, gate: gate.clone(), limits, failures: Arc::default() }
+    }
 }

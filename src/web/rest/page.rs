@@ -55,23 +55,35 @@ impl Paging {
         Ok(())
     }
 
-    /// Returns the page of this list. Only its own items are made by `answer`.
-    pub(in crate::web) fn of<T, A>(
-        self,
-        all: impl IntoIterator<Item = T>,
-        answer: impl FnMut(T) -> A,
-    ) -> Page<A> {
+    /// Returns the page of this list.
+    pub(in crate::web) fn of<T>(self, all: impl IntoIterator<Item = T>) -> Page<T> {
         let Self { limit, offset } = self;
         let mut total_count = 0;
-        let mut on_page = Vec::new();
+        let mut items = Vec::new();
         for item in all {
-            if total_count >= offset && on_page.len() < limit {
-                on_page.push(item);
+            if total_count >= offset && items.len() < limit {
+                items.push(item);
             }
             total_count += 1;
         }
-        let items = on_page.into_iter().map(answer).collect();
         Page { items, limit, offset, pages: total_count.div_ceil(limit), total_count }
+    }
+}
+
+impl<T> Page<T> {
+    pub(in crate::web) fn items(&self) -> &[T] {
+        &self.items
+    }
+
+    /// Returns the page with these items in place of its own.
+    pub(in crate::web) fn with<A>(self, items: Vec<A>) -> Page<A> {
+        let Self { limit, offset, pages, total_count, .. } = self;
+        Page { items, limit, offset, pages, total_count }
+    }
+
+    pub(in crate::web) fn map<A>(mut self, answer: impl FnMut(T) -> A) -> Page<A> {
+        let items = std::mem::take(&mut self.items).into_iter().map(answer).collect();
+        self.with(items)
     }
 }
 
@@ -95,7 +107,7 @@ mod tests {
             (&[("offset", "55")], 25, 55, 55..60),
             (&[("offset", "18446744073709551615")], 25, usize::MAX, 0..0),
         ] {
-            let page = paging(query).unwrap().of(0..60, |item| item);
+            let page = paging(query).unwrap().of(0..60);
             assert_eq!(page.items, items.collect::<Vec<_>>(), "{query:?}");
             assert_eq!((page.limit, page.offset, page.total_count), (limit, offset, 60));
             assert_eq!(page.pages, 60usize.div_ceil(limit));
@@ -107,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_empty_list_has_no_page() {
-        let page = Paging::default().of(Vec::<u8>::new(), |item| item);
+        let page = Paging::default().of(Vec::<u8>::new());
         assert_eq!((page.pages, page.total_count), (0, 0));
     }
 }

@@ -47,6 +47,10 @@ const MIRROR: &str = "
     GET     /v1/formatted_tools                       rest         -PKI  -      slashes
     GET     /v1/formatted_tools/{name}                rest         -PKI  -      exact
     POST    /v1/tools/execute                         rest         -PKI  4194304 slashes
+    POST    /v1/tools/authorize                       rest         -PKI  65536  slashes
+    POST    /v1/auth/authorize                        rest         -PKI  65536  slashes
+    GET     /v1/auth/status                           rest         -PKI  -      slashes
+    POST    /v1/tools/requirements                    rest         -PKI  65536  slashes
     GET     /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     OPTIONS /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     GET     /.well-known/oauth-protected-resource     anyone       ---I  -      slashes

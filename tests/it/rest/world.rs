@@ -168,6 +168,17 @@ impl World {
     /// Gives the consent that a link asks for. At a server for several people, `app` confirms the
     /// browser as that of this user. Returns the link's page.
     pub(super) async fn consent(&self, app: &str, user: &str, link: &str) -> Page {
+        let (browser, _) = self.consented(app, user, link).await;
+        browser.get(link).await
+    }
+
+    /// Like [`Self::consent`]; returns the address that the browser is sent to at the end.
+    pub(super) async fn consent_and_return(&self, app: &str, user: &str, link: &str) -> String {
+        let (_, page) = self.consented(app, user, link).await;
+        page.location().to_owned()
+    }
+
+    async fn consented(&self, app: &str, user: &str, link: &str) -> (Browser, Page) {
         let browser = self.browser_of(app, user, link).await;
         let page = browser.get(link).await;
         let departure =
@@ -176,8 +187,8 @@ impl World {
         let parameter = |name| departure.parameter(name);
         let back =
             format!("{}?state={}&code=code-{user}", parameter("redirect_uri"), parameter("state"));
-        browser.get(&back).await;
-        browser.get(link).await
+        let page = browser.get(&back).await;
+        (browser, page)
     }
 
     /// Declines the consent that a link asks for.
@@ -193,13 +204,24 @@ impl World {
             return Browser::new();
         }
         let browser = Browser::behind(ORIGIN, &self.address);
+        let confirmed = self.confirm(&browser, app, user, link).await;
+        browser.get(confirmed["next_uri"].as_str().unwrap()).await;
+        browser
+    }
+
+    /// Has `app` confirm the browser that opens the link; returns the answer.
+    async fn confirm(&self, browser: &Browser, app: &str, user: &str, link: &str) -> Value {
         let sent = browser.get(link).await;
         let sent = Url::parse(sent.location()).unwrap();
         let (_, flow) = sent.query_pairs().find(|(name, _)| name == "flow_id").expect("a flow");
         let body = json!({ "flow_id": flow, "user_id": user });
-        let confirmed = self.post(&key_of(app), "/v1/auth/confirm_user", body).await.ok();
-        browser.get(confirmed["next_uri"].as_str().unwrap()).await;
-        browser
+        self.post(&key_of(app), "/v1/auth/confirm_user", body).await.ok()
+    }
+
+    /// Returns the id of the authorization that `app` confirms by this link.
+    pub(super) async fn confirmed_id(&self, app: &str, user: &str, link: &str) -> Value {
+        let browser = Browser::behind(ORIGIN, &self.address);
+        self.confirm(&browser, app, user, link).await["auth_id"].clone()
     }
 }
 

@@ -111,7 +111,10 @@ async fn the_application_confirms_the_browser_and_its_user_connects() {
     let sent = browser.get(&link).await;
     says_nothing(&sent);
     let reply = confirm(&world, "app", &flow_of(&sent), "ana").await;
-    assert!(world.record(&link).await.contains(reply.json["auth_id"].as_str().unwrap()));
+    let auth_id = reply.json["auth_id"].as_str().unwrap();
+    let (user, id) = auth_id.strip_prefix("ar_").unwrap().split_once('.').unwrap();
+    assert_eq!(user, "YW5h", "ana");
+    assert!(world.record(&link).await.contains(id));
     let before = browser.cookie(COOKIE);
     let arrived = browser.get(&reply.next_uri()).await;
     assert_eq!(arrived.location(), link.strip_prefix(ORIGIN).unwrap());

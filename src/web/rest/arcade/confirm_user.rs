@@ -5,9 +5,11 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::authorization::AuthorizationId;
 use super::{malformed, problem};
 use crate::broker::consent::confirmation::{ConfirmationError, Confirmed};
 use crate::identity::RestCaller;
@@ -21,17 +23,18 @@ pub(in crate::web) const PATH: &str = "/v1/auth/confirm_user";
 
 /// `{"flow_id", "user_id"}`: the flow that the verifier page was given, and its user by the
 /// application's own session.
-#[derive(Deserialize)]
-struct Confirmation {
+#[derive(Deserialize, JsonSchema)]
+pub(in crate::web) struct ConfirmUser {
     #[serde(with = "crate::model::secret::exposed")]
+    #[schemars(with = "String")]
     flow_id: SecretString,
     user_id: String,
 }
 
 /// `{"auth_id", "next_uri"}`: the authorization whose link was opened, if one was, and where the
 /// application must send the browser.
-#[derive(Serialize)]
-struct Answer {
+#[derive(Serialize, JsonSchema)]
+pub(in crate::web) struct ConfirmedUser {
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_id: Option<String>,
     next_uri: String,
@@ -46,7 +49,7 @@ pub(in crate::web) async fn confirm_user(
         let message = "only an application confirms its users' browsers; use its key, one without `user` in [[server.auth.api_keys]]";
         return problem(StatusCode::FORBIDDEN, ErrorName::Forbidden, message);
     };
-    let Confirmation { flow_id, user_id } = match body::json(request).await {
+    let ConfirmUser { flow_id, user_id } = match body::json(request).await {
         Ok(body) => body,
         Err(problem) => return problem.answer(Face::Arcade),
     };
@@ -58,7 +61,8 @@ pub(in crate::web) async fn confirm_user(
     };
     match broker.consents().confirm_user(&application, &flow_id, &user).await {
         Ok(Confirmed { authorization, next_uri }) => {
-            json(StatusCode::OK, &Answer { auth_id: authorization, next_uri })
+            let auth_id = authorization.map(|link| AuthorizationId::of_link(&user, &link));
+            json(StatusCode::OK, &ConfirmedUser { auth_id, next_uri })
         }
         Err(error) => failed(&error),
     }

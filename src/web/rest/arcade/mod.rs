@@ -1,13 +1,18 @@
 //! The part of Arcade's REST API that is served here, in the shapes that Arcade's clients know.
 
-mod authorization;
+pub(super) mod authorization;
+pub mod authorize;
 pub mod confirm_user;
 pub mod execute;
 pub mod health;
+pub mod requirements;
+pub mod status;
 pub mod tools;
 pub mod user_connections;
 
-use axum::http::StatusCode;
+use std::error::Error;
+
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -16,7 +21,15 @@ use self::authorization::AuthorizationAnswer;
 use super::answer::{self, ErrorName, json};
 use crate::identity::RestCaller;
 use crate::model::face::Face;
+use crate::model::failure::{LinkProblem, Retry};
+use crate::model::text::{incident, label};
+use crate::model::{Failure, FailureKind, chain};
 use crate::registry::NotOffered;
+use crate::words;
+
+/// Header by which Arcade's clients are told whether to send a request again; it has precedence over
+/// the status.
+const SHOULD_RETRY: &str = "x-should-retry";
 
 /// Writes an error.
 fn problem(status: StatusCode, name: ErrorName, message: impl Into<String>) -> Response {
@@ -30,11 +43,46 @@ fn malformed(message: impl Into<String>) -> Response {
 
 /// Writes the error for a tool that the caller's user does not have.
 fn not_offered(error: &NotOffered) -> Response {
-    let (status, name) = match error {
+    let (status, name) = status_of(error);
+    problem(status, name, error.to_string())
+}
+
+/// Like [`not_offered`], where the request names several tools.
+fn not_offered_as(written: &str, error: &NotOffered) -> Response {
+    let (status, name) = status_of(error);
+    problem(status, name, format!("{}: {error}", label(written)))
+}
+
+fn status_of(error: &NotOffered) -> (StatusCode, ErrorName) {
+    match error {
         NotOffered::Unknown(_) => (StatusCode::NOT_FOUND, ErrorName::NotFound),
         NotOffered::Ambiguous { .. } => (StatusCode::BAD_REQUEST, ErrorName::AmbiguousTool),
+    }
+}
+
+/// Writes the error for a consent that cannot be asked for now, or a token that cannot be had.
+fn unready(failure: &Failure) -> Response {
+    let is_passing =
+        matches!(failure.kind.retry(), Retry::Soon | Retry::InMinutes | Retry::After(_));
+    let (status, name) = match &failure.kind {
+        FailureKind::Account(_) => (StatusCode::BAD_REQUEST, ErrorName::MalformedRequest),
+        FailureKind::NoLink { problem: LinkProblem::NoVerifier { .. }, .. } => {
+            (StatusCode::FORBIDDEN, ErrorName::Forbidden)
+        }
+        _ => (StatusCode::SERVICE_UNAVAILABLE, ErrorName::Unavailable),
     };
-    problem(status, name, error.to_string())
+    let mut response = problem(status, name, words::failure_text(failure));
+    let is_repeated = if is_passing { "true" } else { "false" };
+    response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static(is_repeated));
+    response
+}
+
+/// Writes the error for a store that cannot be read or written.
+fn unavailable(error: &(dyn Error + 'static)) -> Response {
+    let incident = incident();
+    tracing::warn!(incident, error = %chain(error), "an application was not answered");
+    let message = format!("this server cannot read or write its store now (incident {incident})");
+    problem(StatusCode::SERVICE_UNAVAILABLE, ErrorName::Unavailable, message)
 }
 
 /// An error that names the consent which is missing.

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use url::form_urlencoded;
 
-use super::{malformed, problem};
+use super::{malformed, problem, unavailable};
 use crate::broker::ConnectError;
 use crate::broker::accounts::list::{Account, AccountState};
 use crate::broker::consent::end::Ended;
@@ -22,8 +22,7 @@ use crate::identity::RestCaller;
 use crate::model::event::EndedBy;
 use crate::model::face::Face;
 use crate::model::id::BadUserId;
-use crate::model::text::incident;
-use crate::model::{Caller, ProviderId, UserId, chain};
+use crate::model::{Caller, ProviderId, UserId};
 use crate::store::StoreError;
 use crate::web::rest::RestState;
 use crate::web::rest::answer::{ErrorName, bad_user, json as answer};
@@ -147,7 +146,7 @@ impl RestState {
                 }
             }
         }
-        Ok(filter.paging.of(connections, |(caller, account)| connection(&caller, account)))
+        Ok(filter.paging.of(connections).map(|(caller, account)| connection(&caller, account)))
     }
 }
 
@@ -264,11 +263,4 @@ fn read_id(id: &str) -> Option<(UserId, String)> {
     let (user, digest) = id.strip_prefix("uc_")?.split_once('.')?;
     let user = String::from_utf8(URL_SAFE_NO_PAD.decode(user).ok()?).ok()?;
     Some((UserId::parse(&user).ok()?, digest.to_owned()))
-}
-
-fn unavailable(error: &(dyn std::error::Error + 'static)) -> Response {
-    let incident = incident();
-    tracing::warn!(incident, error = %chain(error), "an application was not answered");
-    let message = format!("this server cannot read or write its store now (incident {incident})");
-    problem(StatusCode::SERVICE_UNAVAILABLE, ErrorName::Unavailable, message)
 }

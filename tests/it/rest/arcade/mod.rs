@@ -1,4 +1,5 @@
 //! Arcade's contract.
 
+mod authorize;
 mod execute;
 mod tools;

@@ -75,6 +75,7 @@ async fn a_tool_has_arcade_s_shape() {
                 "provider_id": "acme",
                 "provider_type": "oauth2",
                 "oauth2": {"scopes": ["notes:write"]},
+                "status": "active",
             },
             "secrets": [],
         },

@@ -19,7 +19,7 @@ use crate::web::rest::value::{remarks_of, value_of};
 use crate::words;
 
 /// A call that has ended. Clients expect every `null`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(in crate::web) struct ExecuteAnswer {
     id: String,
     execution_id: String,
@@ -47,7 +47,7 @@ pub(in crate::web) enum ExecutionStatus {
 }
 
 /// The data of a call, or why there is none.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(in crate::web) struct ExecuteOutput {
     value: Value,
     error: Option<ExecuteError>,
@@ -56,7 +56,7 @@ pub(in crate::web) struct ExecuteOutput {
     authorization: Option<AuthorizationAnswer>,
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(in crate::web) struct ExecuteError {
     message: String,
     kind: ErrorKind,
@@ -79,7 +79,7 @@ pub(in crate::web) struct ExecuteError {
 }
 
 /// Page on which the user confirms or declines the call.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(in crate::web) struct Confirmation {
     confirmation_id: String,
     confirmation_url: String,
@@ -91,7 +91,7 @@ impl Confirmation {
     }
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(in crate::web) struct ExecuteLog {
     level: &'static str,
     message: String,

@@ -12,6 +12,8 @@ use crate::model::face::Face;
 use crate::model::tool::{Effect, Item, Kind, Param};
 use crate::model::{Provider, Tool};
 use crate::registry::{Offer, face_params, is_required};
+use crate::web::rest::arcade::authorization::AuthorizationStatus;
+use crate::web::rest::arcade::requirements::{Activity, ConsentStanding};
 
 /// The only version of each tool. Clients ask for a version with `@1.0.0` behind a name, which is
 /// ignored.
@@ -31,7 +33,7 @@ pub(in crate::web) struct ToolAnswer {
     input: ToolInput,
     output: ToolOutput,
     metadata: ToolMetadata,
-    pub(super) requirements: Requirements,
+    requirements: Requirements,
     /// The tool in each form that the query asks for with `include_format`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) formatted_schema: Option<BTreeMap<Format, Value>>,
@@ -131,6 +133,13 @@ pub(in crate::web) struct RequiredAuthorization {
     provider_id: String,
     provider_type: &'static str,
     oauth2: OAuth2Scopes,
+    status: Activity,
+    /// Sentence that says why it is inactive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_reason: Option<String>,
+    /// Present if the query names a user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_status: Option<AuthorizationStatus>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -145,6 +154,11 @@ pub(in crate::web) struct RequiredSecret {
 }
 
 impl ToolAnswer {
+    /// Conditions that its calls need.
+    pub(super) fn requirements(&mut self) -> &mut Requirements {
+        &mut self.requirements
+    }
+
     /// Describes a tool.
     pub(super) fn of(catalogue: &Catalogue, offer: Offer<'_>) -> Self {
         let tool = offer.entry.tool();
@@ -284,8 +298,22 @@ impl Requirements {
             provider_id: provider.id.to_string(),
             provider_type: "oauth2",
             oauth2: OAuth2Scopes { scopes: tool.scopes.iter().map(str::to_owned).collect() },
+            status: Activity::Active,
+            status_reason: None,
+            token_status: None,
         });
         Self { met: authorization.is_none(), authorization, secrets: Vec::new() }
+    }
+
+    /// Adds how far the consent of a user is given. `is_named` says whether the query names them.
+    pub(super) fn set(&mut self, standing: ConsentStanding, is_named: bool) {
+        let Some(authorization) = &mut self.authorization else { return };
+        let ConsentStanding { status, status_reason, token_status } = standing;
+        (authorization.status, authorization.status_reason) = (status, status_reason);
+        if is_named {
+            authorization.token_status = Some(token_status);
+            self.met = token_status == AuthorizationStatus::Completed;
+        }
     }
 }
 

@@ -29,8 +29,19 @@ impl Format {
     }
 }
 
+impl Format {
+    /// Returns a tool in this form. `arcade` is the tool in Arcade's form.
+    pub(super) fn of(self, offer: Offer<'_>, arcade: &impl Serialize) -> Value {
+        match self {
+            Self::Openai => openai(offer),
+            Self::Anthropic => anthropic(offer),
+            Self::Arcade => serde_json::to_value(arcade).unwrap_or_default(),
+        }
+    }
+}
+
 /// A function as OpenAI's chat API takes it.
-pub(super) fn openai(offer: Offer<'_>) -> Value {
+fn openai(offer: Offer<'_>) -> Value {
     json!({
         "type": "function",
         "function": {
@@ -42,7 +53,7 @@ pub(super) fn openai(offer: Offer<'_>) -> Value {
 }
 
 /// A tool as Anthropic's messages API takes it.
-pub(super) fn anthropic(offer: Offer<'_>) -> Value {
+fn anthropic(offer: Offer<'_>) -> Value {
     json!({
         "name": function_name(offer.id),
         "description": offer.entry.tool().description,

@@ -1,0 +1,220 @@
+//! `POST /v1/tools/authorize` and `POST /v1/auth/authorize`: ask a user for a consent.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use url::Url;
+
+use super::authorization::{AuthorizationAnswer, token_for};
+use super::{client_name, malformed, not_offered, problem, unready};
+use crate::broker::Broker;
+use crate::broker::ready::Asking;
+use crate::broker::ready::authorize::{AuthorizationView, ViewState};
+use crate::identity::RestCaller;
+use crate::model::face::Face;
+use crate::model::{Principal, Provider, Scopes, ToolName};
+use crate::web::rest::answer::{ErrorName, bad_user, json};
+use crate::web::rest::{RestState, body};
+
+pub(in crate::web) const TOOL_PATH: &str = "/v1/tools/authorize";
+pub(in crate::web) const PROVIDER_PATH: &str = "/v1/auth/authorize";
+
+/// Message about a consent that the user is not asked for any more.
+pub(super) const REFUSED_OFTEN: &str = "the user has refused this access too often within the last hour to be asked again; a user who changes their mind connects it on this server's page /connections";
+
+/// A consent that a tool needs. `tool_version` is accepted and has no effect.
+#[derive(Deserialize, JsonSchema)]
+pub(in crate::web) struct AuthorizeTool {
+    tool_name: String,
+    user_id: Option<String>,
+    /// Page that the browser goes to at the end.
+    next_uri: Option<String>,
+}
+
+/// A consent at a provider.
+#[derive(Deserialize, JsonSchema)]
+pub(in crate::web) struct Authorize {
+    auth_requirement: AuthRequirement,
+    user_id: Option<String>,
+    /// Page that the browser goes to at the end.
+    next_uri: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub(in crate::web) struct AuthRequirement {
+    /// The provider's name in `tools.toml`; has precedence over `provider_id`.
+    id: Option<String>,
+    provider_id: Option<String>,
+    /// `oauth2`, or absent.
+    provider_type: Option<String>,
+    oauth2: Option<OAuth2Requirement>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+pub(in crate::web) struct OAuth2Requirement {
+    /// Empty: the scopes that the provider's table always asks for.
+    scopes: Option<Vec<String>>,
+}
+
+pub(in crate::web) async fn authorize_tool(
+    State(RestState { broker, .. }): State<RestState>,
+    Extension(caller): Extension<RestCaller>,
+    request: Request,
+) -> Response {
+    let AuthorizeTool { tool_name, user_id, next_uri } = match body::json(request).await {
+        Ok(body) => body,
+        Err(problem) => return problem.answer(Face::Arcade),
+    };
+    let asked = Asked { broker: &broker, caller: &caller };
+    let (principal, next) = match asked.for_user(user_id.as_deref(), next_uri.as_deref()) {
+        Ok(asked) => asked,
+        Err(response) => return *response,
+    };
+    let catalogue = broker.catalogue();
+    let tool = match catalogue.registry().offer(Face::Arcade, &tool_name, &principal) {
+        Ok(offer) => offer.entry.tool(),
+        Err(error) => return not_offered(&error),
+    };
+    asked.answer(&principal, &For::Tool(&tool.name), next.as_ref()).await
+}
+
+pub(in crate::web) async fn authorize(
+    State(RestState { broker, .. }): State<RestState>,
+    Extension(caller): Extension<RestCaller>,
+    request: Request,
+) -> Response {
+    let Authorize { auth_requirement, user_id, next_uri } = match body::json(request).await {
+        Ok(body) => body,
+        Err(problem) => return problem.answer(Face::Arcade),
+    };
+    let asked = Asked { broker: &broker, caller: &caller };
+    let (principal, next) = match asked.for_user(user_id.as_deref(), next_uri.as_deref()) {
+        Ok(asked) => asked,
+        Err(response) => return *response,
+    };
+    let (provider, scopes) = match asked.required(auth_requirement) {
+        Ok(required) => required,
+        Err(response) => return *response,
+    };
+    asked.answer(&principal, &For::Provider(&provider, &scopes), next.as_ref()).await
+}
+
+/// Subject of a consent.
+enum For<'a> {
+    Tool(&'a ToolName),
+    Provider(&'a Arc<Provider>, &'a Scopes),
+}
+
+/// A request for a consent.
+struct Asked<'a> {
+    broker: &'a Broker,
+    caller: &'a RestCaller,
+}
+
+impl Asked<'_> {
+    /// Returns the user, and the page that the browser goes to at the end; or the response that
+    /// says what is wrong.
+    fn for_user(
+        &self,
+        user: Option<&str>,
+        next: Option<&str>,
+    ) -> Result<(Principal, Option<Url>), Box<Response>> {
+        let principal = self.caller.principal(user);
+        let principal =
+            principal.map_err(|fault| Box::new(bad_user(Face::Arcade, "user_id", fault)))?;
+        let Some(next) = next.filter(|next| !next.is_empty()) else { return Ok((principal, None)) };
+        match Url::parse(next) {
+            Ok(next) if self.caller.may_send_to(&next) => Ok((principal, Some(next))),
+            Ok(_) => Err(Box::new(malformed(
+                "`next_uri` must have the origin of the key's `verifier_url`, or one of its `next_uris` in tools.toml; on your own machine, a loopback address",
+            ))),
+            Err(error) => Err(Box::new(malformed(format!("`next_uri` is no URL: {error}")))),
+        }
+    }
+
+    /// Returns the provider and the scopes that are asked for.
+    fn required(
+        &self,
+        required: AuthRequirement,
+    ) -> Result<(Arc<Provider>, Scopes), Box<Response>> {
+        let AuthRequirement { id, provider_id, provider_type, oauth2 } = required;
+        if !matches!(provider_type.as_deref(), None | Some("" | "oauth2")) {
+            return Err(Box::new(malformed("`auth_requirement.provider_type` must be `oauth2`")));
+        }
+        let scopes = oauth2.and_then(|oauth2| oauth2.scopes).unwrap_or_default();
+        if !scopes.iter().all(|scope| is_scope(scope)) {
+            let message = "a scope in `auth_requirement.oauth2.scopes` has characters that no scope has (RFC 6749 §3.3)";
+            return Err(Box::new(malformed(message)));
+        }
+        let named = [id, provider_id].into_iter().flatten().filter(|id| !id.is_empty());
+        let mut named = named.peekable();
+        if named.peek().is_none() {
+            let message = "`auth_requirement` must name the provider, in `id` or `provider_id`";
+            return Err(Box::new(malformed(message)));
+        }
+        let Some(provider) = named.find_map(|id| self.broker.provider(&id)) else {
+            let message = "there is no such provider in this server's tools.toml";
+            return Err(Box::new(problem(StatusCode::NOT_FOUND, ErrorName::NotFound, message)));
+        };
+        Ok((provider, Scopes::new(scopes)))
+    }
+
+    /// Answers with the state of the consent and, to a key that may have it, the token.
+    async fn answer(
+        &self,
+        principal: &Principal,
+        needed_for: &For<'_>,
+        next: Option<&Url>,
+    ) -> Response {
+        let mut is_again = false;
+        loop {
+            let Some(view) = self.view(principal, needed_for, next).await else {
+                return json(StatusCode::OK, &AuthorizationAnswer::unneeded(&principal.caller));
+            };
+            match view.state {
+                ViewState::RefusedOften => {
+                    return problem(StatusCode::FORBIDDEN, ErrorName::Forbidden, REFUSED_OFTEN);
+                }
+                ViewState::Unavailable(failure) => return unready(&failure),
+                _ => {}
+            }
+            match token_for(self.broker, self.caller, principal, &view).await {
+                // Renewing it for this answer may have shown that the grant has ended.
+                Ok(None) if self.caller.gets_tokens() && !is_again => is_again = true,
+                Ok(token) => return json(StatusCode::OK, &AuthorizationAnswer::of(view, token)),
+                Err(failure) => return unready(&failure),
+            }
+        }
+    }
+
+    /// Returns the state of the consent; `None` if none is needed.
+    async fn view(
+        &self,
+        principal: &Principal,
+        needed_for: &For<'_>,
+        next: Option<&Url>,
+    ) -> Option<AuthorizationView> {
+        let client = Some(client_name(self.caller));
+        let asking = Asking::Link { client, next, away: false };
+        match needed_for {
+            For::Tool(name) => {
+                let tools = std::slice::from_ref(*name);
+                self.broker.authorize_tools(principal, tools, asking).await.into_iter().next()
+            }
+            For::Provider(provider, scopes) => {
+                Some(self.broker.authorize(principal, provider, scopes, asking).await)
+            }
+        }
+    }
+}
+
+/// Whether a text is one scope (RFC 6749 §3.3, scope-token).
+fn is_scope(text: &str) -> bool {
+    let is_fit = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+    !text.is_empty() && text.bytes().all(is_fit)
+}
