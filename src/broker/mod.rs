@@ -211,7 +211,7 @@ impl Broker {
         &self.0.users
     }
 
-    /// What the clients of Portia's contract have stored.
+    /// The documents that clients of Portia's contract have stored.
     pub fn runs(&self) -> &Runs {
         &self.0.runs
     }

@@ -1,5 +1,5 @@
-//! What a client of Portia's contract stores here: its plans and their runs, and what it knows of
-//! its end users.
+//! Documents that a client of Portia's contract stores here: its plans and their runs, and its facts
+//! about end users.
 //!
 //! The documents are the client's own and are kept as they came. Beside each stands what is needed
 //! to find it again, and to delete it with the user whom it is about.
@@ -66,7 +66,7 @@ pub struct Memory {
     pub stored_at: Time,
 }
 
-/// What a client knows of an end user.
+/// Facts about an end user that a client has stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndUserFacts {
     pub caller: Caller,

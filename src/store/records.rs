@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::backend::Key;
-use super::runs;
 use crate::model::authorization::State;
 use crate::model::grant::Used;
 use crate::model::reason::{ConsentFailure, GrantEnd, LinkProblem, RevocationResult};
@@ -181,11 +180,11 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<Session>("session/"),
     Kind::of::<LoginAttempt>("signin/"),
     Kind::of::<Cutoff>("cutoff/"),
-    Kind::of::<StoredPlan>(runs::PLAN),
-    Kind::of::<PlanRun>(runs::PLAN_RUN),
-    Kind::of::<Memory>(runs::MEMORY),
-    Kind::of::<ReportedCall>(runs::REPORTED_CALL),
-    Kind::of::<EndUserFacts>(runs::END_USER),
+    Kind::of::<StoredPlan>("plan/"),
+    Kind::of::<PlanRun>("planrun/"),
+    Kind::of::<Memory>("memory/"),
+    Kind::of::<ReportedCall>("toolcall/"),
+    Kind::of::<EndUserFacts>("person/"),
 ];
 
 impl Kind {

@@ -1,4 +1,5 @@
-//! What clients of Portia's contract store: plans, runs, reported calls, memories, end users.
+//! Documents that clients of Portia's contract store: plans, runs, reported calls, memories, end
+//! users.
 //!
 //! `space` is the space of the key whose client stores it
 //! ([`RestCaller::space`](crate::identity::RestCaller::space)); records of another space do not
@@ -165,11 +166,11 @@ impl Store {
     }
 }
 
-pub(super) const PLAN: &str = "plan/";
-pub(super) const PLAN_RUN: &str = "planrun/";
-pub(super) const REPORTED_CALL: &str = "toolcall/";
-pub(super) const MEMORY: &str = "memory/";
-pub(super) const END_USER: &str = "person/";
+const PLAN: &str = "plan/";
+const PLAN_RUN: &str = "planrun/";
+const REPORTED_CALL: &str = "toolcall/";
+const MEMORY: &str = "memory/";
+const END_USER: &str = "person/";
 
 /// # Errors
 /// The store cannot be opened; else as the methods of [`Store`] in general.

@@ -53,7 +53,7 @@ pub struct Tables {
     pub runs: RunTables,
 }
 
-/// What clients store of their plans, and of the users whom these run for.
+/// Plans that clients store, their runs, and the users whom these run for.
 pub struct RunTables {
     pub plans: Table<StoredPlan>,
     /// Also for the deletion of all that is about a user.

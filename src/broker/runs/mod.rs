@@ -1,5 +1,5 @@
-//! What clients of Portia's contract store here: plans, their runs, reported tool calls, outputs,
-//! and what they know of their end users.
+//! Documents that clients of Portia's contract store here: plans, their runs, reported tool calls,
+//! outputs, and facts about end users.
 //!
 //! - [`memory`]: outputs that are too large for their run, and the links to them
 //!
@@ -58,7 +58,8 @@ pub struct RunPage {
     pub total: usize,
 }
 
-/// What the clients of Portia's contract have stored. No other module can write it. Cheap to clone.
+/// The documents that clients of Portia's contract have stored. No other module can write one. Cheap
+/// to clone.
 #[derive(Clone)]
 pub struct Runs(Arc<Inner>);
 

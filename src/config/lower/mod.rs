@@ -81,11 +81,8 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
     if let (Depth::Check, Some(text)) = (depth, &server.instructions) {
         advice::instructions(text, find);
     }
-    let mut server = server::server(server, depth, find);
     let store = file.store.unwrap_or_default();
-    if let Some(days) = store.keep_runs.and_then(|days| server::keep_runs(&days, find)) {
-        server.keep_runs = days;
-    }
+    let server = server::server(server, store.keep_runs.as_ref(), depth, find);
     let retention = store.retention.and_then(|text| server::retention(&text, find));
     let store = store.url.and_then(|url| server::store(&url, find));
     report_later_tables([("openapi", file.openapi), ("mcp", file.mcp)], find);

@@ -21,7 +21,13 @@ const MIN_RESULT_CHARS: i64 = 200;
 /// Upper bound of `max_chars`: more characters are no useful answer to a model.
 const MAX_RESULT_CHARS: i64 = 1_000_000;
 
-pub(super) fn server(table: ServerTable, depth: Depth, find: &mut Findings<'_>) -> Server {
+/// `keep_runs` is that of `[store]`.
+pub(super) fn server(
+    table: ServerTable,
+    keep_runs: Option<&At<i64>>,
+    depth: Depth,
+    find: &mut Findings<'_>,
+) -> Server {
     warn_of_what_does_not_fit(&table, find);
     let default = Server::default();
     Server {
@@ -61,7 +67,7 @@ pub(super) fn server(table: ServerTable, depth: Depth, find: &mut Findings<'_>) 
                 .collect(),
         },
         keeper: table.keeper.map_or(default.keeper, |keeper| keeper.value),
-        keep_runs: default.keep_runs,
+        keep_runs: keep_runs.and_then(|days| days_of(days, find)).unwrap_or(default.keep_runs),
     }
 }
 
@@ -230,7 +236,7 @@ const RETENTIONS: [(&str, Retention); 3] = [
 ];
 
 /// Reads `keep_runs`, a number of days.
-pub(super) fn keep_runs(days: &At<i64>, find: &mut Findings<'_>) -> Option<Duration> {
+fn days_of(days: &At<i64>, find: &mut Findings<'_>) -> Option<Duration> {
     let days = within("keep_runs", 1..=3650, days, find)?;
     Some(Duration::from_hours(24 * days.unsigned_abs()))
 }

@@ -1,4 +1,4 @@
-//! `/api/v0/end-user/{id}/`: what a client knows of its end users.
+//! `/api/v0/end-user/{id}/`: facts about end users that a client stores.
 
 use std::collections::BTreeMap;
 

@@ -54,7 +54,7 @@ pub(in crate::web::rest) struct Description {
     schema: Map<String, Value>,
 }
 
-/// What a tool does and returns.
+/// Description of a tool and of its output.
 #[derive(Serialize, JsonSchema)]
 pub(in crate::web::rest) struct Described {
     /// Type of the output, in a word.

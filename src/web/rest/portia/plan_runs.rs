@@ -50,8 +50,8 @@ pub(in crate::web::rest) enum RunState {
     Failed,
 }
 
-/// What is kept of a run beside its plan and its state, and answered as it is. The clients raise at
-/// keys of `outputs` that they do not know.
+/// The part of a run that is kept and answered as it is. The clients raise at keys of `outputs` that
+/// they do not know.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct RunDocument {
     end_user: Option<String>,

@@ -1,4 +1,4 @@
-//! `POST /api/v0/tools/batch/ready/` and `/{tool_id}/ready/`: what tools still need of their user.
+//! `POST /api/v0/tools/batch/ready/` and `/{tool_id}/ready/`: the needs of tools before a call.
 //!
 //! The clients ask before a plan's run begins or goes on, and every two seconds while it waits.
 //! They look at the clarifications only: an answer without one means that the tools may run.
