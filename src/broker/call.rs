@@ -1,8 +1,10 @@
 //! Journey 1: a tool call, from the arguments to an [`Outcome`].
 
 mod as_server;
+mod send;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -17,11 +19,12 @@ use crate::model::credential::{Credential as Held, Shared};
 use crate::model::event::CallOutcome;
 use crate::model::requester::AskedBy;
 use crate::model::{
-    Failure, FailureKind, InputRequired, InvalidArguments, Outcome, Principal, PromptReason,
-    Provider, Question, Refused, Scopes, Tool, UnaskedBecause,
+    AccountName, Failure, FailureKind, InputRequired, InvalidArguments, Outcome, Principal,
+    PromptReason, Provider, Question, Refused, Scopes, Tool, UnaskedBecause,
 };
 use crate::registry::{Accepted, UnknownTool, accept};
 use crate::upstream::{Answer, Credential};
+use send::Sending;
 
 /// An API that refuses a token this soon after the consent will refuse the next one too; asking for
 /// a consent again would loop.
@@ -57,8 +60,9 @@ impl Broker {
     /// Runs a tool, or returns the consent that it needs.
     ///
     /// # Errors
-    /// [`CallError::UnknownTool`]. Every other failure is an [`Outcome::Failed`], and arguments that
-    /// the user can supply are an [`Outcome::InputRequired`].
+    /// [`CallError::UnknownTool`]. Every other failure is an [`Outcome::Failed`]. Arguments that the
+    /// user can supply, and a call that the user has to confirm, are an
+    /// [`Outcome::InputRequired`].
     pub fn call<'a>(
         &'a self,
         call: Call<'a>,
@@ -67,7 +71,7 @@ impl Broker {
     }
 
     /// Like [`Self::call`], for a caller that shows no link: if a consent is needed, the outcome is
-    /// [`Outcome::Refused`] and no link is made.
+    /// [`Outcome::Refused`] and no link is made; a call that the user has to confirm fails.
     ///
     /// # Errors
     /// As [`Self::call`].
@@ -107,8 +111,18 @@ impl Broker {
             Ok(accepted) => accepted,
             Err(problem) => return unfit(tool, problem),
         };
+        let sending = Sending {
+            broker: self,
+            tool,
+            principal: call.principal,
+            run: call.run,
+            client: call.client.as_deref(),
+            arguments,
+            links,
+            is_confirmed: AtomicBool::new(false),
+        };
         let Some(provider) = &tool.provider else {
-            return self.run_open(call.principal, tool, &arguments).await;
+            return outcome_of(sending.send(None, None, None).await);
         };
         let Some(provider) = catalogue.provider(provider.as_str()) else {
             return failed(FailureKind::UnknownProvider(provider.clone()));
@@ -117,8 +131,8 @@ impl Broker {
             broker: self,
             tool,
             provider,
-            arguments,
             principal: call.principal,
+            sending: &sending,
             is_again: false,
             links,
         };
@@ -133,17 +147,6 @@ impl Broker {
             }
         }
     }
-
-    async fn run_open(
-        &self,
-        principal: &Principal,
-        tool: &Tool,
-        arguments: &Map<String, Value>,
-    ) -> Outcome {
-        let upstream = &self.0.parts.upstream;
-        let answer = upstream.execute_for(&principal.caller, tool, None, arguments, None).await;
-        outcome_of(answer)
-    }
 }
 
 /// A running call.
@@ -151,8 +154,8 @@ struct Run<'a> {
     broker: &'a Broker,
     tool: &'a Tool,
     provider: &'a Arc<Provider>,
-    arguments: Map<String, Value>,
     principal: &'a Principal,
+    sending: &'a Sending<'a>,
     /// Whether this is the second try, because the consent was given during the call.
     is_again: bool,
     links: Links,
@@ -170,7 +173,7 @@ impl Run<'_> {
     /// for.
     async fn with_shared(&self, shared: &Shared) -> Outcome {
         match credential::shared(shared).await {
-            Ok(credential) => outcome_of(self.execute(&credential).await),
+            Ok(credential) => outcome_of(self.execute(None, &credential).await),
             Err(error) => {
                 let (title, cause) = (self.provider.title.clone(), error.to_string());
                 let failure = Failure::from(FailureKind::SharedSecret { title, cause });
@@ -208,13 +211,14 @@ impl Run<'_> {
             }
             Err(error) => return self.no_access(&error),
         };
-        let refused = match self.execute_with(&first).await {
-            Answer::Done(result) => return Outcome::Complete(result),
-            Answer::Failed(failure) => return Outcome::Failed(failure),
-            Answer::InsufficientScope { needed, failure } => {
+        let refused = match self.execute_with(connection, &first).await {
+            Ok(Answer::Done(result)) => return Outcome::Complete(result),
+            Ok(Answer::Failed(failure)) => return Outcome::Failed(failure),
+            Ok(Answer::InsufficientScope { needed, failure }) => {
                 return self.step_up(connection, &needed, &first.granted, asked_by, failure).await;
             }
-            Answer::Unauthorized(failure) => failure,
+            Ok(Answer::Unauthorized(failure)) => failure,
+            Err(unsent) => return *unsent,
         };
         // The token may have ended early; a refresh shows that.
         let second = match self.access(connection, Some(&first.token)).await {
@@ -225,15 +229,16 @@ impl Run<'_> {
             Ok(Access::Refused) => return self.refused(connection, first, asked_by, refused).await,
             Err(error) => return self.no_access(&error),
         };
-        match self.execute_with(&second).await {
-            Answer::InsufficientScope { needed, failure } => {
+        match self.execute_with(connection, &second).await {
+            Ok(Answer::InsufficientScope { needed, failure }) => {
                 self.step_up(connection, &needed, &second.granted, asked_by, failure).await
             }
             // Unauthorized with a token that was issued a moment ago: the authorization server
             // stands by the grant. One API's refusal is no reason to take the grant from all tools,
             // and a new consent would not change it.
-            Answer::Failed(failure) | Answer::Unauthorized(failure) => Outcome::Failed(failure),
-            Answer::Done(result) => Outcome::Complete(result),
+            Ok(Answer::Failed(failure) | Answer::Unauthorized(failure)) => Outcome::Failed(failure),
+            Ok(Answer::Done(result)) => Outcome::Complete(result),
+            Err(unsent) => *unsent,
         }
     }
 
@@ -252,22 +257,29 @@ impl Run<'_> {
         self.broker.0.grants.access(connection, &self.tool.scopes, rejected).await
     }
 
-    async fn execute_with(&self, ready: &Ready) -> Answer {
+    async fn execute_with(
+        &self,
+        connection: &Connection,
+        ready: &Ready,
+    ) -> Result<Answer, Box<Outcome>> {
         match credential::kept(self.provider, ready.user.as_deref(), &ready.token).await {
-            Ok(credential) => self.execute(&credential).await,
+            Ok(credential) => self.execute(Some(&connection.account), &credential).await,
             // Stored for another kind of credential, or with a user that is no longer configured.
             Err(error) => {
                 let (title, cause) = (self.provider.title.clone(), error.to_string());
                 let failure = Failure::from(FailureKind::StoredSecret { title, cause });
-                Answer::Failed(failure.for_operator(error.hint()))
+                Ok(Answer::Failed(failure.for_operator(error.hint())))
             }
         }
     }
 
-    async fn execute(&self, credential: &Credential) -> Answer {
-        let (caller, api) = (&self.principal.caller, Some(self.provider.api()));
-        let upstream = &self.broker.0.parts.upstream;
-        upstream.execute_for(caller, self.tool, api, &self.arguments, Some(credential)).await
+    /// Sends the request with this credential. `account` is the user's own, if the call has one.
+    async fn execute(
+        &self,
+        account: Option<&AccountName>,
+        credential: &Credential,
+    ) -> Result<Answer, Box<Outcome>> {
+        self.sending.send(Some(self.provider), account, Some(credential)).await
     }
 
     /// Asks for the scopes that the API requires and the token lacks.
@@ -332,7 +344,7 @@ impl Run<'_> {
         match Box::pin(self.broker.0.consents.prompt(connection, browser_proof, order)).await {
             Ok(prompt) => Outcome::AuthorizationRequired(prompt),
             Err(ConnectError::GrantedMeanwhile) if !self.is_again => {
-                let again = Run { arguments: self.arguments.clone(), is_again: true, ..*self };
+                let again = Run { is_again: true, ..*self };
                 Box::pin(again.with_connection(connection, repeat)).await
             }
             Err(ConnectError::RefusedOften) => unasked(UnaskedBecause::RefusedOften),
@@ -366,12 +378,15 @@ fn for_user(catalogue: &Catalogue, tool: &Tool, outcome: Outcome) -> Outcome {
     }
 }
 
-fn outcome_of(answer: Answer) -> Outcome {
-    match answer {
-        Answer::Done(result) => Outcome::Complete(result),
-        Answer::Failed(failure)
-        | Answer::Unauthorized(failure)
-        | Answer::InsufficientScope { failure, .. } => Outcome::Failed(failure),
+fn outcome_of(sent: Result<Answer, Box<Outcome>>) -> Outcome {
+    match sent {
+        Ok(Answer::Done(result)) => Outcome::Complete(result),
+        Ok(
+            Answer::Failed(failure)
+            | Answer::Unauthorized(failure)
+            | Answer::InsufficientScope { failure, .. },
+        ) => Outcome::Failed(failure),
+        Err(unsent) => *unsent,
     }
 }
 

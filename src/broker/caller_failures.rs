@@ -3,7 +3,7 @@
 
 use super::ConnectError;
 use super::grant::access::AccessError;
-use crate::model::failure::LinkProblem;
+use crate::model::failure::{LinkProblem, NotConfirmedReason};
 use crate::model::principal::NoBrowserProof;
 use crate::model::{Failure, FailureKind, Principal, Provider, ToolName};
 use crate::store::StoreError;
@@ -23,6 +23,24 @@ pub(super) fn no_link(
     principal: &Principal,
     provider: &Provider,
     tool: Option<&ToolName>,
+) -> Failure {
+    let (title, tool) = (provider.title.clone(), tool.cloned());
+    unlinked(error, principal, |problem| FailureKind::NoLink { title, tool, problem })
+}
+
+/// Failure if the user has to confirm a call, and no link to the confirmation could be made.
+pub(super) fn not_asked(error: &ConnectError, principal: &Principal, tool: &ToolName) -> Failure {
+    let tool = tool.clone();
+    unlinked(error, principal, |problem| {
+        let because = NotConfirmedReason::NoLink(problem);
+        FailureKind::NotConfirmed { tool, because }
+    })
+}
+
+fn unlinked(
+    error: &ConnectError,
+    principal: &Principal,
+    kind: impl FnOnce(LinkProblem) -> FailureKind,
 ) -> Failure {
     let is_local = principal.is_local();
     let problem = match error {
@@ -60,10 +78,8 @@ pub(super) fn no_link(
         | LinkProblem::GrantedMeanwhile
         | LinkProblem::Ending => false,
     };
-    let (title, tool) = (provider.title.clone(), tool.cloned());
-    let failure = Failure::from(FailureKind::NoLink { title, tool, problem });
     let for_operator = is_for_operator.then(|| error.hint());
-    Failure { for_operator, ..failure }
+    Failure { for_operator, ..Failure::from(kind(problem)) }
 }
 
 /// Removes what is for the operator only: names of variables and files, and hints at settings.
@@ -85,6 +101,13 @@ pub(super) fn for_user(
             tracing::warn!(tool = name, provider = %provider.id, cause, hint, "the setup of a provider is not finished");
             let title = provider.title.clone();
             FailureKind::UnfinishedSetup { title, tool: tool.cloned() }
+        }
+        FailureKind::NotConfirmed {
+            tool,
+            because: NotConfirmedReason::NoLink(LinkProblem::Setup { cause }),
+        } => {
+            tracing::warn!(%tool, cause, hint, "the setup of the pages for users is not finished");
+            FailureKind::UnfinishedSetup { title: "its own pages".into(), tool: Some(tool) }
         }
         // The cause names the store's files and what is wrong with them.
         FailureKind::Store { cause } => {

@@ -2,6 +2,7 @@
 //!
 //! - [`call`]: journey 1, a tool call; [`catalogue`]: the tools and providers that it finds
 //! - [`consent`]: journey 2, a consent, from its link to the stored grant
+//! - [`confirm`]: calls that their user has to confirm, and what plan runs wait for
 //! - [`sign_in`]: who uses a browser
 //! - [`grant`]: keeps grants fresh; the grants of the server itself; when each was last used
 //! - [`client`]: this server as a client of providers
@@ -16,6 +17,7 @@ pub mod call;
 mod caller_failures;
 mod catalogue;
 pub mod client;
+pub mod confirm;
 pub mod consent;
 pub mod events;
 mod grant;
@@ -36,6 +38,7 @@ pub use call::{Call, CallError};
 pub use catalogue::{Catalogue, CurrentCatalogue};
 use client::Clients;
 pub use client::registration::SetupError;
+use confirm::Confirmations;
 use consent::Consents;
 pub use consent::{ConnectError, NotYours, VisitingBrowser};
 use events::Events;
@@ -62,6 +65,7 @@ struct Inner {
     users: Users,
     browsers: Browsers,
     runs: Runs,
+    confirmations: Confirmations,
     events: Events,
     /// Work that must outlive the call that began it, such as a refresh between sending and
     /// storing.
@@ -177,6 +181,12 @@ impl Broker {
         let users =
             Users::new(tables.cutoffs, &parts, consents.clone(), runs.clone(), events.clone());
         let browsers = Browsers::new(tables.browsers);
+        let confirmations = Confirmations::new(
+            Arc::clone(&parts),
+            tables.confirmations,
+            consents.clone(),
+            events.clone(),
+        );
         Self(Arc::new(Inner {
             parts,
             grants,
@@ -185,6 +195,7 @@ impl Broker {
             users,
             browsers,
             runs,
+            confirmations,
             events,
             tasks,
         }))
@@ -199,6 +210,11 @@ impl Broker {
     /// The consents that users are asked for.
     pub fn consents(&self) -> &Consents {
         &self.0.consents
+    }
+
+    /// The calls that users have to confirm.
+    pub fn confirmations(&self) -> &Confirmations {
+        &self.0.confirmations
     }
 
     /// The accounts that users have connected.

@@ -75,8 +75,8 @@ impl Users {
         Ok(users)
     }
 
-    /// Users who have an open link, a redirect under way, an unclaimed consent or a browser
-    /// session.
+    /// Users who have an open link, a redirect under way, an unclaimed consent, a call to confirm or
+    /// just confirmed, or a browser session.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -100,10 +100,11 @@ impl Users {
         let store = self.parts.store.get().await?;
         let now = self.parts.clock.now();
         self.cutoffs.cut_off(caller, now).await?;
+        let asked = store.call_confirmations().await?.into_iter().map(|held| held.value);
+        let mut links = asked.filter(|it| it.caller == *caller && it.is_open(now)).count();
         let sessions = self.cutoffs.delete_begun(caller).await?;
         let runs = self.runs.delete_of(caller).await?;
         let mut accounts = self.consents.end_unclaimed_of(caller).await?;
-        let mut links = 0;
         for held in store.authorizations_of(caller).await? {
             let Some(held) = self.consents.delete(held).await? else {
                 continue;

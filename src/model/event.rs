@@ -54,6 +54,8 @@ pub enum EventKind {
     Link,
     /// A consent advanced or ended.
     Consent(ConsentOutcome),
+    /// A user answered whether a call may run.
+    Confirmation(ConfirmationOutcome),
     /// A token endpoint was asked for a new access token.
     Renewal(RenewalOutcome),
     /// A grant was deleted on request.
@@ -156,6 +158,14 @@ words! {
 }
 
 words! {
+    /// A user's answer whether a call may run.
+    ConfirmationOutcome {
+        Confirmed = "confirmed",
+        Declined = "declined",
+    }
+}
+
+words! {
     /// How a renewal went.
     RenewalOutcome {
         Renewed = "renewed",
@@ -247,6 +257,7 @@ impl EventKind {
             Self::Refusal { .. } => "refusal",
             Self::Link => "link",
             Self::Consent(_) => "consent",
+            Self::Confirmation(_) => "confirmation",
             Self::Renewal(_) => "renewal",
             Self::End { .. } => "end",
             Self::SignIn(_) => "sign_in",
@@ -261,6 +272,7 @@ impl EventKind {
             Self::Refusal { reason, .. } => reason.word(),
             Self::Link => "made",
             Self::Consent(outcome) => outcome.word(),
+            Self::Confirmation(outcome) => outcome.word(),
             Self::Renewal(outcome) => outcome.word(),
             Self::End { outcome, .. } => outcome.word(),
             Self::SignIn(outcome) => outcome.word(),

@@ -96,8 +96,18 @@ pub enum FailureKind {
         problem: FilterProblem,
         cause: String,
     },
-    /// The tool runs only after the user has confirmed its arguments, and the user has declined.
-    NotConfirmed { tool: ToolName },
+    /// The tool runs only after the user has confirmed its arguments. Nothing was sent.
+    NotConfirmed { tool: ToolName, because: NotConfirmedReason },
+}
+
+/// Why a call that the user has to confirm was not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotConfirmedReason {
+    Declined,
+    /// The caller shows no links, so the user was not asked.
+    LinkWithheld,
+    /// No link to the page that asks could be made.
+    NoLink(LinkProblem),
 }
 
 /// Why the account that a call means is unknown.
@@ -318,7 +328,15 @@ impl FailureKind {
             | Self::RenewedElsewhere(_)
             | Self::Ending => CallOutcome::TokenUnavailable,
             Self::NoLink { .. } => CallOutcome::NoLink,
-            Self::NotConfirmed { .. } => CallOutcome::NotConfirmed,
+            Self::NotConfirmed { because: NotConfirmedReason::NoLink(_), .. } => {
+                CallOutcome::NoLink
+            }
+            Self::NotConfirmed { because: NotConfirmedReason::Declined, .. } => {
+                CallOutcome::NotConfirmed
+            }
+            Self::NotConfirmed { because: NotConfirmedReason::LinkWithheld, .. } => {
+                CallOutcome::ConfirmationRequired
+            }
             Self::Busy { answered: None, .. }
             | Self::NotReached { .. }
             | Self::NoAnswer { .. }
@@ -348,7 +366,10 @@ impl FailureKind {
             | Self::NotIssued { is_refusal: false, .. }
             | Self::RenewedElsewhere(_)
             | Self::Ending => Retry::Soon,
-            Self::NoLink { problem, .. } => problem.retry(),
+            Self::NoLink { problem, .. }
+            | Self::NotConfirmed { because: NotConfirmedReason::NoLink(problem), .. } => {
+                problem.retry()
+            }
             Self::Refused { refusal, .. } => refusal.retry(),
             Self::UnusableAnswer { problem, .. } => problem.retry(),
             Self::TooLarge { may_have_run: true, .. }
@@ -366,7 +387,10 @@ impl FailureKind {
             | Self::NotRenewed { refusal: Some(RenewalRefusal::Client), .. }
             | Self::NotIssued { is_refusal: true, .. }
             | Self::NotReached { is_passing: false, .. }
-            | Self::NotConfirmed { .. } => Retry::Never,
+            | Self::NotConfirmed {
+                because: NotConfirmedReason::Declined | NotConfirmedReason::LinkWithheld,
+                ..
+            } => Retry::Never,
         }
     }
 }

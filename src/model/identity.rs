@@ -92,6 +92,7 @@ impl Identity {
             output: None,
             faces: FaceNames::default(),
             returns: Returns::default(),
+            confirm: None,
         }
     }
 

@@ -73,16 +73,24 @@ impl LoginAttempt {
     }
 }
 
+/// Path of the page behind a link to a consent, without its ticket.
+const CONNECT: &str = "/connect/";
+/// Path of the page on which a call is confirmed, without its ticket.
+const CONFIRM: &str = "/confirm/";
+
 /// Page to which a browser goes once it has signed in. Only a page of this server: with an
 /// arbitrary address, this server would serve phishing as an open redirect (RFC 9700 §4.11).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destination(String);
 
 impl Destination {
-    /// Reads `/connections` or `/connect/{ticket}`; `None` for any other path.
+    /// Reads `/connections`, `/connect/{ticket}` or `/confirm/{ticket}`; `None` for any other path.
     pub fn parse(path: &str) -> Option<Self> {
-        match path.strip_prefix("/connect/") {
-            Some(ticket) => Self::link(ticket),
+        if let Some(ticket) = path.strip_prefix(CONNECT) {
+            return Self::link(ticket);
+        }
+        match path.strip_prefix(CONFIRM) {
+            Some(ticket) => Self::confirmation(ticket),
             None => (path == "/connections").then(Self::default),
         }
     }
@@ -90,9 +98,18 @@ impl Destination {
     /// The page behind a link; `None` if the text is not a
     /// [`ticket`](super::secret::random_ticket).
     pub fn link(ticket: &str) -> Option<Self> {
+        Self::of(CONNECT, ticket)
+    }
+
+    /// The page on which a call is confirmed; `None` if the text is not a ticket.
+    pub fn confirmation(ticket: &str) -> Option<Self> {
+        Self::of(CONFIRM, ticket)
+    }
+
+    fn of(page: &str, ticket: &str) -> Option<Self> {
         let is_ticket = (1..=64).contains(&ticket.len())
             && ticket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-        is_ticket.then(|| Self(format!("/connect/{ticket}")))
+        is_ticket.then(|| Self(format!("{page}{ticket}")))
     }
 
     /// Whether it is the page behind a link.
@@ -100,9 +117,14 @@ impl Destination {
         *self != Self::default()
     }
 
-    /// The ticket of the link, if it is one.
+    /// The ticket of the link to a consent, if it is one.
     pub fn ticket(&self) -> Option<&str> {
-        self.0.strip_prefix("/connect/")
+        self.0.strip_prefix(CONNECT)
+    }
+
+    /// The ticket of the link to the confirmation of a call, if it is one.
+    pub fn confirmation_ticket(&self) -> Option<&str> {
+        self.0.strip_prefix(CONFIRM)
     }
 
     /// A path of this server.
@@ -145,7 +167,11 @@ mod tests {
 
     #[test]
     fn a_destination_is_a_page_of_ours() {
-        for good in ["/connections", "/connect/0123456789abcdefghjkmnpqrs"] {
+        for good in [
+            "/connections",
+            "/connect/0123456789abcdefghjkmnpqrs",
+            "/confirm/0123456789abcdefghjkmnpqrs",
+        ] {
             assert_eq!(Destination::parse(good).unwrap().as_str(), good);
         }
         for bad in [
@@ -155,6 +181,8 @@ mod tests {
             "https://evil.example/connections",
             "/\\evil.example",
             "/connect/",
+            "/confirm/",
+            "/confirm/../signout",
             "/connect/..",
             "/connect/../signout",
             "/connect/a%2f..",

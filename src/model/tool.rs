@@ -48,6 +48,9 @@ pub struct Tool {
     /// Type and description of the result, for clients that are told them.
     #[serde(default)]
     pub returns: Returns,
+    /// Question to the user, who must answer it before each call runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Template>,
 }
 
 /// Result of a tool's call, as `tools.toml` describes it.

@@ -32,7 +32,8 @@ pub struct Verification {
 /// Owner of a link.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LinkOwner {
-    /// [`ConnectLink::id`](super::authorization::ConnectLink::id)
+    /// [`ConnectLink::id`](super::authorization::ConnectLink::id), or the id of a
+    /// [`CallConfirmation`](super::CallConfirmation).
     pub authorization: String,
     pub user: UserId,
 }

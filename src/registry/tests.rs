@@ -60,6 +60,7 @@ fn tool(name: &str, params: Vec<Param>) -> Tool {
         output: None,
         faces: crate::model::face::FaceNames::default(),
         returns: crate::model::tool::Returns::default(),
+        confirm: None,
     }
 }
 

@@ -37,6 +37,8 @@
 //! | `memory/<app>/<run>/<name>` | a [`Memory`](crate::model::run::Memory): an output of such a run |
 //! | `toolcall/<user>/<random>` | a [`ReportedCall`](crate::model::run::ReportedCall) of such a run |
 //! | `person/<user>` | the [`EndUserFacts`](crate::model::run::EndUserFacts) that a client knows of its user |
+//! | `confirmation/<ticket>` | a [`CallConfirmation`](crate::model::CallConfirmation), the question to a user whether a call may run |
+//! | `needs/<user>/<run>` | the [`RunNeeds`](crate::model::RunNeeds) of that user's plan run |
 //! | `signin/<state>` | a browser that is [`LoginAttempt`](crate::model::LoginAttempt), until its `state` is redeemed |
 //!
 //! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>`, `<cookie>`, `<app>`, `<id>`, `<run>` and
@@ -47,6 +49,7 @@
 mod authorizations;
 mod backend;
 mod browsers;
+mod confirmations;
 mod error;
 mod folder;
 mod grants;
@@ -91,7 +94,7 @@ pub use memory::Memory;
 pub use notice::Notice;
 use records::Record;
 pub use records::{Cutoff, RecordError};
-pub use tables::{BrowserTables, ConsentTables, RunTables, Table, Tables};
+pub use tables::{BrowserTables, ConfirmationTables, ConsentTables, RunTables, Table, Tables};
 pub use upkeep::archive::{Archive, ArchiveError};
 pub use upkeep::transfer::{ExportError, Exported, ImportError, Imported};
 pub use upkeep::verify::{Bad, Kind, Verified};

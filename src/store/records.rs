@@ -16,8 +16,8 @@ use crate::model::grant::Used;
 use crate::model::reason::{ConsentFailure, GrantEnd, LinkProblem, RevocationResult};
 use crate::model::run::{EndUserFacts, Memory, PlanRun, ReportedCall, StoredPlan};
 use crate::model::{
-    Authorization, AuthorizationAttempt, Caller, Grant, LoginAttempt, Session, Unclaimed,
-    Unconfirmed, Verification,
+    Authorization, AuthorizationAttempt, CallConfirmation, Caller, Grant, LoginAttempt, RunNeeds,
+    Session, Unclaimed, Unconfirmed, Verification,
 };
 
 /// A type of record that the store keeps.
@@ -110,6 +110,16 @@ impl Record for LoginAttempt {
     const VERSION: u32 = 1;
 }
 
+impl Record for CallConfirmation {
+    const NAME: &'static str = "confirmation of a call";
+    const VERSION: u32 = 1;
+}
+
+impl Record for RunNeeds {
+    const NAME: &'static str = "needs of a plan run";
+    const VERSION: u32 = 1;
+}
+
 /// The key of a ticket's authorization.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Pointer {
@@ -185,6 +195,8 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<Memory>("memory/"),
     Kind::of::<ReportedCall>("toolcall/"),
     Kind::of::<EndUserFacts>("person/"),
+    Kind::of::<CallConfirmation>("confirmation/"),
+    Kind::of::<RunNeeds>("needs/"),
 ];
 
 impl Kind {
@@ -265,6 +277,8 @@ pub(super) fn key_without_owner(key: &Key) -> String {
     let mut parts = key.as_str().split('/');
     let kind = parts.next().unwrap_or_default();
     match parts.nth(1) {
+        // A hash of the run follows, and no provider.
+        _ if kind == "needs" => format!("{kind}/…"),
         Some(provider) => format!("{kind}/…/{provider}"),
         None => format!("{kind}/…"),
     }

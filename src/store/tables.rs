@@ -9,8 +9,8 @@ use super::records::{Cutoff, Record};
 use super::{Held, Key, LazyStore, Result, Store};
 use crate::model::run::{EndUserFacts, Memory, PlanRun, ReportedCall, StoredPlan};
 use crate::model::{
-    Authorization, AuthorizationAttempt, Caller, Grant, LoginAttempt, Session, Time, Unclaimed,
-    Unconfirmed, Verification,
+    Authorization, AuthorizationAttempt, CallConfirmation, Caller, Grant, LoginAttempt, RunNeeds,
+    Session, Time, Unclaimed, Unconfirmed, Verification,
 };
 
 /// The right to write the records of one kind. Its holder owns that kind: other code reads through
@@ -51,6 +51,7 @@ pub struct Tables {
     pub browsers: BrowserTables,
     pub cutoffs: Table<Cutoff>,
     pub runs: RunTables,
+    pub confirmations: ConfirmationTables,
 }
 
 /// Plans that clients store, their runs, and the users whom these run for.
@@ -79,6 +80,12 @@ pub struct BrowserTables {
     pub logins: Table<LoginAttempt>,
 }
 
+/// Calls that a user has to confirm, and what plan runs wait for.
+pub struct ConfirmationTables {
+    pub confirmations: Table<CallConfirmation>,
+    pub needs: Table<RunNeeds>,
+}
+
 impl LazyStore {
     /// Shares the store, and hands out the rights to write its records.
     pub fn into_tables(self) -> (Arc<Self>, Tables) {
@@ -100,6 +107,10 @@ impl LazyStore {
                 calls: Table::of(&store),
                 memories: Table::of(&store),
                 people: Table::of(&store),
+            },
+            confirmations: ConfirmationTables {
+                confirmations: Table::of(&store),
+                needs: Table::of(&store),
             },
         };
         (store, tables)
@@ -253,9 +264,38 @@ impl Table<Cutoff> {
 
     /// Deletes what this user has begun and their browser sessions: started authorizations,
     /// unconfirmed consents, browsers that the application has confirmed or is asked about,
-    /// sessions. A user who is signing in at an issuer is not known yet: see
+    /// confirmations of calls, sessions. A user who is signing in at an issuer is not known yet: see
     /// [`Store::is_cut_off`]. Returns the number of sessions.
     pub async fn delete_begun(&self, caller: &Caller) -> Result<usize> {
         self.store().await?.delete_begun(caller).await
+    }
+}
+
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
+impl Table<CallConfirmation> {
+    /// Stores a confirmation under its ticket, which no other has.
+    pub async fn begin(&self, confirmation: &CallConfirmation) -> Result<()> {
+        self.store().await?.begin_confirmation(confirmation).await
+    }
+}
+
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
+impl Table<RunNeeds> {
+    /// Stores the needs of a user's plan run in place of `over`; false if another writer was
+    /// faster.
+    pub async fn put(
+        &self,
+        caller: &Caller,
+        needs: &RunNeeds,
+        over: Option<&Held<RunNeeds>>,
+    ) -> Result<bool> {
+        self.store().await?.put_run_needs(caller, needs, over).await
+    }
+
+    /// Deletes the confirmations of a user, and the needs of their plan runs.
+    pub async fn delete_of(&self, caller: &Caller) -> Result<()> {
+        self.store().await?.delete_confirmations(caller).await
     }
 }

@@ -108,15 +108,18 @@ impl Store {
 
     /// Deletes what this user has begun and their browser sessions: started authorizations,
     /// unconfirmed consents, browsers that the application has confirmed or is asked about,
-    /// sessions. A user who is signing in at an issuer is not known yet: see [`Self::is_cut_off`].
-    /// Returns the number of sessions.
+    /// confirmations of calls, needs of plan runs, sessions. A user who is signing in at an issuer is
+    /// not known yet: see [`Self::is_cut_off`]. Returns the number of sessions.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError) if the store cannot be read or written.
     pub(super) async fn delete_begun(&self, caller: &Caller) -> Result<usize> {
         let links = self.authorizations_of(caller).await?;
-        let links: BTreeSet<String> =
+        let mut links: BTreeSet<String> =
             links.into_iter().map(|held| held.value.link().id.clone()).collect();
+        let confirmations = self.call_confirmations().await?.into_iter();
+        let theirs = confirmations.filter(|held| held.value.caller == *caller);
+        links.extend(theirs.map(|held| held.value.id));
         self.delete_all::<AuthorizationAttempt>("state/", |it| {
             it.authorization.link().caller == *caller
         })
@@ -130,6 +133,7 @@ impl Store {
                 || it.link.as_ref().is_some_and(|link| links.contains(&link.authorization))
         })
         .await?;
+        self.delete_confirmations(caller).await?;
         self.delete_all::<Session>("session/", |it| it.caller == *caller).await
     }
 
@@ -175,7 +179,7 @@ impl Store {
     }
 
     /// Returns each user once who has an open link at `now`, a redirect under way, an unconfirmed
-    /// or unclaimed consent, or a browser session.
+    /// or unclaimed consent, a call to confirm or just confirmed, or a browser session.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError) if the store cannot be read.
@@ -198,6 +202,11 @@ impl Store {
         }
         for held in self.all_unclaimed().await? {
             callers.insert(held.value.authorization.link().caller.clone());
+        }
+        for held in self.call_confirmations().await? {
+            if held.value.is_open(now) || held.value.is_usable(now) {
+                callers.insert(held.value.caller);
+            }
         }
         let mut sessions = self.opened::<Session>("session/");
         while let Some(page) = sessions.next().await? {

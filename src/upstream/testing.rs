@@ -72,6 +72,7 @@ pub(super) fn tool(action: HttpAction) -> Tool {
         output: None,
         faces: crate::model::face::FaceNames::default(),
         returns: crate::model::tool::Returns::default(),
+        confirm: None,
     }
 }
 

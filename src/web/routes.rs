@@ -17,7 +17,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::pages::sign_in::SignInPages;
-use super::pages::{accounts, connect, sign_in};
+use super::pages::{accounts, confirm, connect, sign_in};
 use super::rest::arcade::{
     authorize, confirm_user, execute, health as arcade_health, requirements, status, tools,
     user_connections,
@@ -185,6 +185,9 @@ const TABLE: &[Route] = table! {
     Get    "/connect/{ticket}",           OwnOrigin, LINKS,   UNREAD, Exact, Broker(connect::show);
     Post   "/connect/{ticket}",           OwnOrigin, LINKS,   FORM,   Exact, Broker(connect::answer);
     Get    "/oauth/callback/{provider}",  OwnOrigin, LINKS,   UNREAD, Exact, Broker(connect::callback);
+    // A call that its user has to confirm.
+    Get    "/confirm/{ticket}",           OwnOrigin, LINKS,   UNREAD, Exact, Broker(confirm::show);
+    Post   "/confirm/{ticket}",           OwnOrigin, LINKS,   FORM,   Exact, Broker(confirm::answer);
     // Signing in and out.
     Get    "/signin",                     OwnOrigin, SIGN_IN, UNREAD, Exact, SignIn(sign_in::show);
     Post   "/signin",                     OwnOrigin, SIGN_IN, FORM,   Exact, SignIn(sign_in::begin);

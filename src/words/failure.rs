@@ -10,8 +10,8 @@ use http::StatusCode;
 use super::arguments;
 use super::remark::remark;
 use crate::model::failure::{
-    AccountProblem, AnswerProblem, Answered, ApiRefusal, FilterProblem, LinkProblem, NotFollowed,
-    NotJson, RenewalRefusal, Unreadable, Wait,
+    AccountProblem, AnswerProblem, Answered, ApiRefusal, FilterProblem, LinkProblem,
+    NotConfirmedReason, NotFollowed, NotJson, RenewalRefusal, Unreadable, Wait,
 };
 use crate::model::request_problem::{HeaderProblem, PathProblem, RequestProblem};
 use crate::model::text::sentence;
@@ -60,7 +60,7 @@ pub fn failure_text(failure: &Failure) -> String {
         FailureKind::NoLink { title, tool, problem } => no_link(title, tool.as_ref(), problem),
         FailureKind::Busy { answered, may_have_run } => busy(answered.as_ref(), *may_have_run),
         FailureKind::NotReached { is_passing, cause } => not_reached(*is_passing, cause),
-        FailureKind::NotConfirmed { tool } => not_confirmed(tool),
+        FailureKind::NotConfirmed { tool, because } => not_confirmed(tool, because),
         FailureKind::NoAnswer { may_have_run, cause }
         | FailureKind::TimedOut { may_have_run, cause } => {
             format!("{cause}. {}", again(*may_have_run))
@@ -170,7 +170,11 @@ fn not_renewed(provider: &ProviderId, refusal: Option<RenewalRefusal>, cause: &s
 }
 
 fn no_link(title: &str, tool: Option<&ToolName>, problem: &LinkProblem) -> String {
-    let needed = format!("{title} access is needed{}", before(tool));
+    unlinked(&format!("{title} access is needed{}", before(tool)), title, problem)
+}
+
+/// `needed` is what the link is for, as the beginning of a sentence.
+fn unlinked(needed: &str, title: &str, problem: &LinkProblem) -> String {
     let why = match problem {
         LinkProblem::Setup { cause } => format!("{cause}."),
         LinkProblem::EndpointsUnknown { cause: None } => {
@@ -214,10 +218,19 @@ fn not_reached(is_passing: bool, cause: &str) -> String {
     }
 }
 
-fn not_confirmed(tool: &ToolName) -> String {
-    format!(
-        "The user has declined this call of {tool}; nothing was done. Do not call it again unless the user wants to."
-    )
+fn not_confirmed(tool: &ToolName, because: &NotConfirmedReason) -> String {
+    match because {
+        NotConfirmedReason::Declined => format!(
+            "The user has declined this call of {tool}; nothing was done. Do not call it again unless the user wants to."
+        ),
+        NotConfirmedReason::LinkWithheld => format!(
+            "The user has to confirm this call of {tool} on a page of this server first, to which only a running server leads; nothing was done."
+        ),
+        NotConfirmedReason::NoLink(problem) => {
+            let needed = format!("The user has to confirm this call of {tool} first");
+            unlinked(&needed, "this server", problem)
+        }
+    }
 }
 
 /// `limit` is in bytes.

@@ -28,17 +28,18 @@ impl Run<'_> {
                 Ok(ready) => ready,
                 Err(error) => return Outcome::Failed(error.failure()),
             };
-            match self.execute(&Credential::Bearer(token.clone())).await {
-                Answer::Done(result) => return Outcome::Complete(result),
-                Answer::Failed(failure) => return Outcome::Failed(failure),
-                Answer::InsufficientScope { needed, failure } => {
+            match self.execute(None, &Credential::Bearer(token.clone())).await {
+                Ok(Answer::Done(result)) => return Outcome::Complete(result),
+                Ok(Answer::Failed(failure)) => return Outcome::Failed(failure),
+                Ok(Answer::InsufficientScope { needed, failure }) => {
                     let missing = needed.missing_from(&granted, &settings.implied);
                     return Outcome::Failed(insufficient(provider, tool, missing, failure));
                 }
-                Answer::Unauthorized(failure) if rejected.is_some() => {
+                Ok(Answer::Unauthorized(failure)) if rejected.is_some() => {
                     return Outcome::Failed(unwelcome(failure));
                 }
-                Answer::Unauthorized(_) => rejected = Some(token),
+                Ok(Answer::Unauthorized(_)) => rejected = Some(token),
+                Err(unsent) => return *unsent,
             }
         }
     }

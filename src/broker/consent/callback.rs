@@ -100,7 +100,7 @@ impl Consents {
         }
         // Checked again, before the code is exchanged: the user who passed the connect page may
         // have sent the provider's address to another user (cross-user session fixation).
-        let unclaimed_by = match callback.visitor.may_finish(link) {
+        let unclaimed_by = match callback.visitor.may_finish(link.into()) {
             Ok(()) => None,
             // The consent belongs to no user until the application has confirmed this browser.
             Err(stranger) => {

@@ -35,7 +35,7 @@ pub const NEXT_PATH: &str = "/signin/confirmed";
 /// The answer to an application that has confirmed a browser.
 #[derive(Clone, Debug)]
 pub struct Confirmed {
-    /// [`ConnectLink::id`] of the opened link; `None`: the browser opened no link.
+    /// [`ConnectLink::id`] of the opened link; `None`: the browser opened no link to a consent.
     pub authorization: Option<String>,
     /// Address to which the application must send the browser; holds a secret.
     pub next_uri: String,
@@ -195,6 +195,33 @@ impl Consents {
         }
     }
 
+    /// The verifier page for a browser that has opened the page of a call's confirmation; `None`: no
+    /// application has to confirm it. Also where the application confirms consents afterwards: what
+    /// a call does cannot be taken back.
+    async fn verify_confirmation(
+        &self,
+        ticket: &str,
+        to: &Destination,
+        browser: String,
+    ) -> Result<Option<Url>, StoreError> {
+        let held = self.store().await?.call_confirmation(ticket).await?;
+        let Some(confirmation) = held.map(|held| held.value) else { return Ok(None) };
+        let BrowserProof::Application(verifier) = &confirmation.browser_proof else {
+            return Ok(None);
+        };
+        let user = confirmation.caller.user.clone();
+        let verification = Verification {
+            application: verifier.key.clone(),
+            browser,
+            origin: confirmation.origin.clone(),
+            to: to.clone(),
+            link: Some(LinkOwner { authorization: confirmation.id.clone(), user }),
+            started_at: self.now(),
+            confirmed: None,
+        };
+        self.verify(verifier, verification).await.map(Some)
+    }
+
     /// Starts a flow for a browser. Returns the address of the verifier page for it.
     async fn verify(
         &self,
@@ -231,23 +258,33 @@ fn confirmed(flow: &SecretString, of: &Verification, answer: &ConfirmedBrowser) 
         .append_pair(NONCE, answer.nonce.expose_secret())
         .finish();
     Confirmed {
-        authorization: of.link.as_ref().map(|link| link.authorization.clone()),
+        authorization: of
+            .link
+            .as_ref()
+            .filter(|_| of.to.ticket().is_some())
+            .map(|link| link.authorization.clone()),
         next_uri: format!("{}{NEXT_PATH}?{query}", of.origin),
     }
 }
 
 impl SignIn {
-    /// The next step of a browser that opens a link of an application's user without that user's
-    /// session; `None`: no application has to confirm it.
+    /// The next step of a browser that opens this page of a link, of an application's user, without
+    /// that user's session; `None`: no application has to confirm it.
     ///
     /// # Errors
     /// The store cannot be read or written.
     pub async fn unconfirmed_step(
         &self,
-        ticket: &str,
+        to: &Destination,
         cookie: &SecretString,
     ) -> Result<Option<UnconfirmedStep>, StoreError> {
         let consents = self.consents();
+        if let Some(ticket) = to.confirmation_ticket() {
+            let browser = secret::fingerprint(cookie.expose_secret());
+            let page = consents.verify_confirmation(ticket, to, browser).await?;
+            return Ok(page.map(UnconfirmedStep::Verifier));
+        }
+        let Some(ticket) = to.ticket() else { return Ok(None) };
         let Some(held) = consents.store().await?.by_ticket(ticket).await? else { return Ok(None) };
         let authorization = &held.value;
         let browser = secret::fingerprint(cookie.expose_secret());

@@ -1,11 +1,12 @@
-//! The links of this machine that are still open, for its listener and its keeper.
+//! The links of this machine that are still open, for its listener and its keeper: to a consent, or
+//! to the confirmation of a call.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::Consents;
 use crate::model::principal::BrowserProof;
-use crate::model::{Authorization, Time};
+use crate::model::{Authorization, CallConfirmation, Time};
 use crate::store::StoreError;
 
 impl Consents {
@@ -18,8 +19,11 @@ impl Consents {
         let now = self.now();
         let open = self.store().await?.open_authorizations().await?;
         let awaited = open.iter().map(|held| &held.value).filter(|it| is_awaited_here(it, now));
-        let origins = awaited.map(Authorization::link);
-        Ok(origins.map(|link| (link.origin.clone(), link.listen_address)).collect())
+        let links = awaited.map(Authorization::link);
+        let origins = links.map(|link| (link.origin.clone(), link.listen_address));
+        let asked = self.open_confirmations(now).await?;
+        let pages = asked.into_iter().map(|page| (page.origin, page.listen_address));
+        Ok(origins.chain(pages).collect())
     }
 
     /// When the last undecided link that leads to this machine expires; `None`: there is no such
@@ -31,7 +35,18 @@ impl Consents {
         let now = self.now();
         let open = self.store().await?.open_authorizations().await?;
         let awaited = open.iter().map(|held| &held.value).filter(|it| is_awaited_here(it, now));
-        Ok(awaited.map(Authorization::expires_at).max())
+        let asked = self.open_confirmations(now).await?;
+        let pages = asked.iter().map(CallConfirmation::expires_at);
+        Ok(awaited.map(Authorization::expires_at).chain(pages).max())
+    }
+
+    /// The calls that a user of this machine may still confirm.
+    async fn open_confirmations(&self, now: Time) -> Result<Vec<CallConfirmation>, StoreError> {
+        let all = self.store().await?.call_confirmations().await?.into_iter();
+        let all = all.map(|held| held.value);
+        let is_awaited =
+            |it: &CallConfirmation| it.browser_proof == BrowserProof::Loopback && it.is_open(now);
+        Ok(all.filter(is_awaited).collect())
     }
 
     /// Whether a browser has gone on from a link of this machine and is awaited at the callback.

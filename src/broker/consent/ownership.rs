@@ -1,8 +1,8 @@
 //! Whether a browser belongs to the user whose link it opens.
 
-use crate::model::Caller;
 use crate::model::authorization::ConnectLink;
 use crate::model::principal::{BrowserProof, ConfirmOrder, Verifier};
+use crate::model::{CallConfirmation, Caller};
 
 /// A browser, as far as the web layer knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,16 +31,35 @@ pub enum NotYours {
     Elsewhere,
 }
 
+/// Owner of a link, and how their browser is known.
+#[derive(Clone, Copy)]
+pub(in crate::broker) struct LinkOwnership<'a> {
+    caller: &'a Caller,
+    browser_proof: &'a BrowserProof,
+}
+
+impl<'a> From<&'a ConnectLink> for LinkOwnership<'a> {
+    fn from(ConnectLink { caller, browser_proof, .. }: &'a ConnectLink) -> Self {
+        Self { caller, browser_proof }
+    }
+}
+
+impl<'a> From<&'a CallConfirmation> for LinkOwnership<'a> {
+    fn from(CallConfirmation { caller, browser_proof, .. }: &'a CallConfirmation) -> Self {
+        Self { caller, browser_proof }
+    }
+}
+
 impl VisitingBrowser {
     /// Compares the browser with the link's user. An application's user has a session once the
     /// application has confirmed the browser; see [`super::confirmation`].
-    pub(super) fn may_finish(&self, link: &ConnectLink) -> Result<(), NotYours> {
-        match (&link.browser_proof, self) {
+    pub(in crate::broker) fn may_finish(&self, link: LinkOwnership<'_>) -> Result<(), NotYours> {
+        match (link.browser_proof, self) {
             (BrowserProof::Loopback, Self::Loopback) => Ok(()),
             (
                 BrowserProof::SignedIn | BrowserProof::Application(_),
                 Self::Public { caller: Some(caller), .. },
-            ) if *caller == link.caller => Ok(()),
+            ) if caller == link.caller => Ok(()),
             (BrowserProof::SignedIn, Self::Public { caller: Some(_), .. }) => {
                 Err(NotYours::OtherPerson)
             }

@@ -157,7 +157,7 @@ impl Consents {
         visitor: &VisitingBrowser,
     ) -> Result<Held<Authorization>, ConnectError> {
         let held = self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)?;
-        match visitor.may_finish(held.value.link()) {
+        match visitor.may_finish(held.value.link().into()) {
             Ok(()) => Ok(held),
             // Do not reveal that the link exists to a browser at another address.
             Err(NotYours::Elsewhere) => Err(ConnectError::Unknown),

@@ -334,5 +334,6 @@ fn test_request(text: &Text, api: Api<'_>, find: &mut Findings<'_>) -> Option<To
         output: None,
         faces: crate::model::face::FaceNames::default(),
         returns: crate::model::tool::Returns::default(),
+        confirm: None,
     })
 }

@@ -85,6 +85,7 @@ pub(super) fn tool(
         output,
         faces,
         returns,
+        confirm: None,
         input: Input::Params(params.into_list()),
         name: ToolName::new(name.value.clone()),
         action: Action::Http(action),

@@ -2,8 +2,8 @@
 
 use crate::model::authorization::{LINK_LIFETIME, is_claimable};
 use crate::model::{
-    Authorization, AuthorizationAttempt, Grant, LoginAttempt, Session, Time, Unconfirmed,
-    Verification,
+    Authorization, AuthorizationAttempt, CallConfirmation, Grant, LoginAttempt, RunNeeds, Session,
+    Time, Unconfirmed, Verification,
 };
 use crate::store::records::{Cutoff, Pointer, Record};
 use crate::store::users::CUTOFF_LIFETIME;
@@ -11,7 +11,8 @@ use crate::store::{Held, Result, Store};
 
 impl Store {
     /// Deletes what has expired: authorizations, their links and attempts, consents and browsers
-    /// that wait for an application, login attempts, cutoffs and sessions.
+    /// that wait for an application, login attempts, cutoffs, confirmations of calls, needs of plan
+    /// runs and sessions.
     ///
     /// # Errors
     /// [`StoreError`](crate::store::StoreError) if the store cannot be read or written.
@@ -28,6 +29,8 @@ impl Store {
         self.clear::<Verification>("verification/", |it| it.is_forgettable(now)).await?;
         self.clear::<LoginAttempt>("signin/", |attempt| attempt.is_expired(now)).await?;
         self.clear::<Cutoff>("cutoff/", |cutoff| now.since(cutoff.at) >= CUTOFF_LIFETIME).await?;
+        self.clear::<CallConfirmation>("confirmation/", |it| it.is_forgettable(now)).await?;
+        self.clear::<RunNeeds>("needs/", |needs| needs.is_forgettable(now)).await?;
         self.clear::<Session>("session/", |session| session.is_expired(now)).await
     }
 

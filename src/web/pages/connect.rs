@@ -2,65 +2,30 @@
 
 mod page;
 
-use std::sync::Arc;
-
 use axum::Extension;
-use axum::extract::{FromRequestParts, Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::http::header::SET_COOKIE;
-use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse as _, Response};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::cookie::{Browser, cookie, set_cookie};
+use super::cookie::{cookie, set_cookie};
 use super::csrf::OwnForm;
 use super::error::{self, Reader, logged};
 use super::layout::see_other;
-use super::sign_in::{self, ClientAddress, SignInPages};
+use super::link::Link;
+use super::sign_in;
 use crate::broker::Broker;
 use crate::broker::client::credential::{CredentialError, Pasted};
 use crate::broker::consent::callback::Callback;
 use crate::broker::consent::paste::PasteError;
 use crate::broker::consent::visit::{Departure, Paste, PasteWhat};
 use crate::broker::{ConnectError, NotYours, VisitingBrowser};
+use crate::model::Destination;
 use crate::model::authorization::LINK_LIFETIME;
 use crate::model::text::sentence;
-use crate::model::{Destination, Session};
 use page::Notice;
-
-/// A link and the browser that opens it.
-pub(in crate::web) struct Link {
-    broker: Broker,
-    visitor: VisitingBrowser,
-    browser: Browser,
-    /// The sign-in pages and this browser's address, if browsers sign in here.
-    sign_in: Option<(Arc<SignInPages>, ClientAddress)>,
-    session: Option<Session>,
-    ticket: String,
-}
-
-impl FromRequestParts<Broker> for Link {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, broker: &Broker) -> Result<Self, Response> {
-        let Path(ticket) = Path::<String>::from_request_parts(parts, broker)
-            .await
-            .map_err(|_| error::gone(None).into_response())?;
-        let extensions = &parts.extensions;
-        let (visitor, browser) = (extensions.get::<VisitingBrowser>(), extensions.get::<Browser>());
-        let (Some(visitor), Some(browser)) = (visitor.cloned(), browser.cloned()) else {
-            return Err(error::gone(None).into_response());
-        };
-        let pages = extensions.get::<Arc<SignInPages>>().cloned();
-        let sign_in = pages.map(|pages| {
-            let from = ClientAddress::of(parts, &pages);
-            (pages, from)
-        });
-        let session = parts.extensions.get::<Session>().cloned();
-        Ok(Self { broker: broker.clone(), visitor, browser, sign_in, session, ticket })
-    }
-}
 
 pub(in crate::web) async fn show(link: Link) -> Response {
     match link.claim().await {
@@ -92,7 +57,7 @@ pub(in crate::web) async fn answer(link: Link, OwnForm(form): OwnForm<ConnectFor
         "decline" => {
             return match broker.consents().decline(ticket, visitor).await {
                 Ok(()) => see_other(&format!("/connect/{ticket}")),
-                Err(error) => link.refused(&error).await,
+                Err(error) => refused(&link, &error).await,
             };
         }
         "confirm" | "keep" => {
@@ -134,7 +99,7 @@ impl Link {
 
     async fn depart_unconfirmed(&self) -> Response {
         let Some((pages, from)) = &self.sign_in else {
-            return self.refused(&NotYours::Unconfirmed.into()).await;
+            return refused(self, &NotYours::Unconfirmed.into()).await;
         };
         if !pages.admits(from) {
             return sign_in::too_often();
@@ -155,16 +120,7 @@ impl Link {
                 let token = self.browser.form_token(&format!("/connect/{}", self.ticket));
                 page::link_page(&invitation, token, change, self.application())
             }
-            Err(error) => self.refused(&error).await,
-        }
-    }
-
-    /// The application whose user opens the link, or the only one that confirms browsers here.
-    fn application(&self) -> Option<&str> {
-        let (pages, _) = self.sign_in.as_ref()?;
-        match &self.session {
-            Some(session) => pages.sign_in.application_of(session).map(|it| it.name.as_str()),
-            None => pages.sign_in.only_application().map(|it| it.name.as_str()),
+            Err(error) => refused(self, &error).await,
         }
     }
 
@@ -173,7 +129,7 @@ impl Link {
         match error {
             ConnectError::Unknown => self.page(Notice::None).await,
             ConnectError::Changed => self.page(Notice::SinceTheClick).await,
-            error => self.refused(&error).await,
+            error => refused(self, &error).await,
         }
     }
 
@@ -187,8 +143,8 @@ impl Link {
             Ok(Some(Paste { what: PasteWhat::Password | PasteWhat::UserAndPassword, .. })) => {
                 Pasted::Basic { user, password: secret }
             }
-            Ok(None) => return self.refused(&ConnectError::Unknown).await,
-            Err(error) => return self.refused(&error).await,
+            Ok(None) => return refused(self, &ConnectError::Unknown).await,
+            Err(error) => return refused(self, &error).await,
         };
         match broker.consents().paste(ticket, visitor, shown, pasted).await {
             Ok(arrival) => see_other(&arrival.next),
@@ -208,31 +164,10 @@ impl Link {
             }
         }
     }
+}
 
-    async fn refused(&self, error: &ConnectError) -> Response {
-        let to = Destination::link(&self.ticket);
-        if let (ConnectError::NotYours(NotYours::Unconfirmed), Some((pages, from))) =
-            (error, &self.sign_in)
-            && let Some(response) = pages.unconfirmed(&self.ticket, &self.browser, from).await
-        {
-            return response;
-        }
-        match (error, &self.visitor) {
-            // Do not reveal whether the link exists, or what it is for, to a browser that is not
-            // signed in: link previews and recipients of a forwarded link come here too.
-            (
-                ConnectError::Unknown | ConnectError::NotYours(NotYours::NotSignedIn),
-                VisitingBrowser::Public { caller: None, .. },
-            ) if self.sign_in.as_ref().is_some_and(|(pages, _)| pages.sign_in.is_possible()) => {
-                sign_in::needed(to.as_ref(), None)
-            }
-            (ConnectError::NotYours(NotYours::OtherPerson), _) => {
-                sign_in::other_person(&self.browser, to, self.session.as_ref())
-            }
-            (ConnectError::Unknown, _) => error::gone(self.application()).into_response(),
-            _ => error::link(error, Reader::at(&self.visitor)).into_response(),
-        }
-    }
+async fn refused(link: &Link, error: &ConnectError) -> Response {
+    link.refused(Destination::link(&link.ticket), error).await
 }
 
 /// Redirects to the provider with 303, so that the browser does not repeat the POST there (RFC 9700

@@ -69,21 +69,21 @@ impl SignInPages {
     }
 
     /// Returns the next page for a link whose application has not confirmed the browser; `None` if
-    /// no application has to.
+    /// no application has to. `to` is the link's page.
     pub(super) async fn unconfirmed(
         &self,
-        ticket: &str,
+        to: &Destination,
         browser: &Browser,
         from: &ClientAddress,
     ) -> Option<Response> {
         if !self.admits(from) {
             return Some(too_often());
         }
-        match self.sign_in.unconfirmed_step(ticket, browser.cookie_or_new()).await {
+        match self.sign_in.unconfirmed_step(to, browser.cookie_or_new()).await {
             Ok(None) => None,
             Ok(Some(UnconfirmedStep::Verifier(page))) => Some(see_other(page.as_str())),
             Ok(Some(UnconfirmedStep::Consent { title, host })) => {
-                let csrf = browser.form_token(&format!("/connect/{ticket}"));
+                let csrf = browser.form_token(to.as_str());
                 Some(html(StatusCode::OK, &Unconfirmed { title: &title, host: &host, csrf }))
             }
             Err(error) => Some(failed(&error.into())),

@@ -492,8 +492,17 @@ fn an_answer_that_cannot_be_used() {
 
 #[test]
 fn a_declined_call_is_not_repeated() {
+    let said = |because| text(FailureKind::NotConfirmed { tool: tool(), because });
     assert_eq!(
-        text(FailureKind::NotConfirmed { tool: tool() }),
+        said(NotConfirmedReason::Declined),
         "The user has declined this call of acme_tool; nothing was done. Do not call it again unless the user wants to."
+    );
+    assert_eq!(
+        said(NotConfirmedReason::LinkWithheld),
+        "The user has to confirm this call of acme_tool on a page of this server first, to which only a running server leads; nothing was done."
+    );
+    assert_eq!(
+        said(NotConfirmedReason::NoLink(LinkProblem::Contended)),
+        "The user has to confirm this call of acme_tool first, but no link could be made: others change the store faster than this process can. Call this tool again."
     );
 }

@@ -6,6 +6,7 @@
 mod accounts;
 mod asking;
 mod callback;
+mod confirm;
 mod confirmation;
 mod connections;
 mod ends;

@@ -17,22 +17,29 @@ use crate::support::wait_until_async;
 /// A world, and the events of its server.
 async fn recorded() -> (World, Record) {
     let world = World::new().await;
-    let record = Record::default();
-    let events = Arc::clone(&record.0);
-    world.app.broker.events().observe(move |event| events.lock().unwrap().push(event.clone()));
+    let record = Record::of(&world);
     (world, record)
 }
 
+/// The events of a server.
 #[derive(Default)]
-struct Record(Arc<Mutex<Vec<Event>>>);
+pub(super) struct Record(Arc<Mutex<Vec<Event>>>);
 
 impl Record {
+    /// Records the events of this world from now on.
+    pub(super) fn of(world: &World) -> Self {
+        let record = Self::default();
+        let events = Arc::clone(&record.0);
+        world.app.broker.events().observe(move |event| events.lock().unwrap().push(event.clone()));
+        record
+    }
+
     /// Returns the events since the last call.
-    fn take(&self) -> Vec<Event> {
+    pub(super) fn take(&self) -> Vec<Event> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 
-    fn kinds(&self) -> Vec<EventKind> {
+    pub(super) fn kinds(&self) -> Vec<EventKind> {
         self.take().into_iter().map(|event| event.kind).collect()
     }
 }

@@ -54,6 +54,23 @@ impl World {
         Self::beside(|clock, origin| world::World::at(public, clock, &tools(origin))).await
     }
 
+    /// A world in which each call of `pay`, which needs no account, and of `pay_there`, which needs
+    /// one, has to be confirmed.
+    pub(super) async fn with_payments() -> Self {
+        Self::beside(|clock, origin| {
+            let there = r#"
+                [tools.pay_there]
+                description = "Pays there."
+                provider    = "acme"
+                scopes      = ["notes:read"]
+                request     = "GET /pay_there"
+            "#;
+            let tools = format!("{}{}{there}", tools_toml(origin), world::payments(origin));
+            world::World::altered(None, clock, &tools, world::confirm_payments)
+        })
+        .await
+    }
+
     /// A world whose store is in a data folder.
     pub(super) async fn in_folder() -> Self {
         Self::beside(|clock, origin| world::World::in_folder(clock, &tools_toml(origin))).await

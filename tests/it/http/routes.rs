@@ -13,6 +13,8 @@ const MIRROR: &str = "
     GET     /connect/{ticket}                         own-origin   L-KI  -      exact
     POST    /connect/{ticket}                         own-origin   L-KI  65536  exact
     GET     /oauth/callback/{provider}                own-origin   L-KI  -      exact
+    GET     /confirm/{ticket}                         own-origin   L-KI  -      exact
+    POST    /confirm/{ticket}                         own-origin   L-KI  65536  exact
     GET     /signin                                   own-origin   --KI  -      exact
     POST    /signin                                   own-origin   --KI  65536  exact
     GET     /signin/callback                          own-origin   --KI  -      exact

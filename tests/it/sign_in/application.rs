@@ -28,6 +28,11 @@ impl Reply {
         self.json["next_uri"].as_str().unwrap().to_owned()
     }
 
+    /// Whether it names the consent that the browser was sent for.
+    pub(super) fn names_a_consent(&self) -> bool {
+        !self.json["auth_id"].is_null()
+    }
+
     #[track_caller]
     pub(super) fn is_refused(&self, name: &str) {
         assert_eq!((self.status, &self.json["name"]), (StatusCode::BAD_REQUEST, &json!(name)));

@@ -6,6 +6,7 @@ mod accounts;
 mod after;
 mod application;
 mod callback;
+mod confirm;
 mod forms;
 mod gallery;
 mod issuer;

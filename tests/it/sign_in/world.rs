@@ -91,8 +91,9 @@ impl World {
             People::Issuer | People::Keys | People::KeysBeside(_) => "",
             People::Application(_) => OTHER_TOOL,
         };
-        let tools = format!("{}{more}", tools_toml(provider.origin()));
-        let server = world::World::at(Some(ORIGIN), &clock, &tools);
+        let origin = provider.origin();
+        let tools = format!("{}{more}{}", tools_toml(origin), world::payments(origin));
+        let server = world::World::altered(Some(ORIGIN), &clock, &tools, world::confirm_payments);
         let (issuer_settings, keys, namespace) = match people {
             People::Issuer => (Some(settings(&issuer.origin)), Vec::new(), issuer.origin.clone()),
             People::Keys => {
@@ -300,7 +301,7 @@ async fn provider(clock: &TestClock) -> Provider {
         })
     });
     provider.api(|request| {
-        let is_known = request.split(' ').nth(1) == Some("/read");
+        let is_known = matches!(request.split(' ').nth(1), Some("/read" | "/pay"));
         let unknown = || answer("404 Not Found", "", "");
         Act::Say(if is_known { said(r#"{"ok":true}"#) } else { unknown() })
     });

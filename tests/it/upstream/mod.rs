@@ -74,6 +74,7 @@ fn tool_of(action: HttpAction) -> Tool {
         output: None,
         faces: countersign::model::face::FaceNames::default(),
         returns: countersign::model::tool::Returns::default(),
+        confirm: None,
     }
 }
 

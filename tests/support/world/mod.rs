@@ -13,8 +13,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign::app::{Access, App, Http, Links, Settings};
-use countersign::config;
+use countersign::config::{self, Config};
 use countersign::model::server_auth::ResolvedAuth;
+use countersign::model::tool::{Piece, Template};
 use countersign::store::{DataFolder, KeySource, LazyStore, MasterKey, Memory, Tables};
 use countersign::web::port::local_peer::AllowedUsers;
 use secrecy::SecretString;
@@ -23,6 +24,34 @@ use tempfile::TempDir;
 pub use clock::TestClock;
 
 use super::free_port;
+
+/// A tool that needs no account and that [`confirm_payments`] makes its user confirm; `origin` is
+/// that of its API.
+pub fn payments(origin: &str) -> String {
+    format!(
+        r#"
+        [tools.pay]
+        title       = "Pay"
+        description = "Pays."
+        request     = "POST {origin}/pay"
+        [tools.pay.params]
+        sum  = {{ type = "integer", description = "How much." }}
+        to   = {{ type = "string", description = "To whom." }}
+        note = {{ type = "string", description = "What for.", default = "lunch" }}
+        "#
+    )
+}
+
+/// Makes users confirm each call of a tool whose name begins with `pay`.
+pub fn confirm_payments(config: &mut Config) {
+    let param = |name: &str| Piece::Param(name.into());
+    let pieces = ["Pay ".to_owned(), " to ".to_owned(), "?".to_owned()].map(Piece::Text);
+    let [pay, to, end] = pieces;
+    let question = Template(vec![pay, param("sum"), to, param("to"), end]);
+    for tool in &mut config.tools {
+        tool.confirm = tool.name.as_str().starts_with("pay").then(|| question.clone());
+    }
+}
 
 pub struct World {
     pub app: Arc<App>,
@@ -40,6 +69,8 @@ struct Place {
     /// The loopback listener's port. Each world has its own, so that tests that run at once do not
     /// wait for that of another one.
     port: u16,
+    /// Sets what `tools.toml` has no key for yet.
+    alter: fn(&mut Config),
 }
 
 enum Records {
@@ -56,21 +87,38 @@ impl World {
 
     /// Like [`Self::new`], at a public origin if one is given, e.g. `https://tools.example`.
     pub fn at(public: Option<&str>, clock: &TestClock, tools: &str) -> Self {
-        Self::over(Records::Memory(Memory::default()), public, clock, tools)
+        Self::altered(public, clock, tools, |_| {})
+    }
+
+    /// Like [`Self::at`], with a configuration that `alter` changes after it is read.
+    pub fn altered(
+        public: Option<&str>,
+        clock: &TestClock,
+        tools: &str,
+        alter: fn(&mut Config),
+    ) -> Self {
+        Self::over(Records::Memory(Memory::default()), public, clock, tools, alter)
     }
 
     /// Like [`Self::new`], with a data folder, for tests of its files.
     pub fn in_folder(clock: &TestClock, tools: &str) -> Self {
-        Self::over(Records::Folder, None, clock, tools)
+        Self::over(Records::Folder, None, clock, tools, |_| {})
     }
 
-    fn over(records: Records, public: Option<&str>, clock: &TestClock, tools: &str) -> Self {
+    fn over(
+        records: Records,
+        public: Option<&str>,
+        clock: &TestClock,
+        tools: &str,
+        alter: fn(&mut Config),
+    ) -> Self {
         let place = Place {
             folder: tempfile::tempdir().expect("a temporary folder"),
             records,
             key: MasterKey::generate().to_base64(),
             public: public.map(str::to_owned),
             port: free_port(),
+            alter,
         };
         fs::write(place.tools(), tools).expect("tools.toml can be written");
         let clock = clock.clone();
@@ -148,6 +196,7 @@ impl Place {
         let config = config::load(&self.tools());
         let mut config = config.unwrap_or_else(|problems| panic!("{problems}"));
         config.server.port.get_or_insert(self.port);
+        (self.alter)(&mut config);
         let settings = Settings {
             store: self.store(clock),
             clock: clock.clock(),

@@ -35,5 +35,6 @@ pub(super) fn tool() -> Tool {
         output: None,
         faces: FaceNames::default(),
         returns: Returns::default(),
+        confirm: None,
     }
 }

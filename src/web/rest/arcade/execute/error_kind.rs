@@ -146,7 +146,8 @@ pub(super) fn status_code(Failure { kind, .. }: &Failure) -> Option<u16> {
 mod tests {
     use super::*;
     use crate::model::failure::{
-        AnswerProblem, FilterProblem, LinkProblem, NotFollowed, RenewalRefusal, Wait,
+        AnswerProblem, FilterProblem, LinkProblem, NotConfirmedReason, NotFollowed, RenewalRefusal,
+        Wait,
     };
     use crate::model::request_problem::RequestProblem;
     use crate::model::{InvalidArguments, ProviderId, Scopes, ToolName};
@@ -235,7 +236,10 @@ mod tests {
             (
                 ErrorKind::ContextDenied,
                 "CONTEXT_DENIED",
-                vec![FailureKind::NotConfirmed { tool: tool() }],
+                vec![FailureKind::NotConfirmed {
+                    tool: tool(),
+                    because: NotConfirmedReason::Declined,
+                }],
             ),
             (
                 ErrorKind::UpstreamRuntimeBadRequest,

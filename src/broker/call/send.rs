@@ -1,0 +1,92 @@
+//! The one place from which a call's request is sent. A tool that its user has to confirm is sent
+//! only after that.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Map, Value};
+
+use super::Links;
+use crate::broker::confirm::{Confirmed, UnconfirmedCall};
+use crate::broker::{Broker, caller_failures};
+use crate::model::call_confirmation::ConfirmationContent;
+use crate::model::failure::NotConfirmedReason;
+use crate::model::tool::Template;
+use crate::model::{
+    AccountName, FailureKind, InputRequired, Outcome, Principal, Provider, Question, Tool,
+};
+use crate::upstream::{Answer, Credential};
+
+/// The request of a call, and who asks for it.
+pub(super) struct Sending<'a> {
+    pub(super) broker: &'a Broker,
+    pub(super) tool: &'a Tool,
+    pub(super) principal: &'a Principal,
+    pub(super) run: Option<&'a str>,
+    pub(super) client: Option<&'a str>,
+    pub(super) arguments: Map<String, Value>,
+    pub(super) links: Links,
+    /// Whether the user has confirmed this call. Its second try, with another token, is the same
+    /// call.
+    pub(super) is_confirmed: AtomicBool,
+}
+
+impl Sending<'_> {
+    /// Sends the request.
+    ///
+    /// # Errors
+    /// The outcome, if the user has to confirm the call first. Nothing was sent then.
+    pub(super) async fn send(
+        &self,
+        provider: Option<&Provider>,
+        account: Option<&AccountName>,
+        credential: Option<&Credential>,
+    ) -> Result<Answer, Box<Outcome>> {
+        if let Some(question) = &self.tool.confirm
+            && !self.is_confirmed.load(Ordering::Relaxed)
+        {
+            // Boxed: most calls ask nothing, and their future should not be as large as if they
+            // did.
+            Box::pin(self.confirm(question, provider, account)).await?;
+            self.is_confirmed.store(true, Ordering::Relaxed);
+        }
+        let (upstream, api) = (&self.broker.0.parts.upstream, provider.map(Provider::api));
+        let Self { tool, arguments, principal, .. } = self;
+        Ok(upstream.execute_for(&principal.caller, tool, api, arguments, credential).await)
+    }
+
+    async fn confirm(
+        &self,
+        question: &Template,
+        provider: Option<&Provider>,
+        account: Option<&AccountName>,
+    ) -> Result<(), Box<Outcome>> {
+        let Self { tool, principal, .. } = *self;
+        let call = UnconfirmedCall {
+            principal,
+            run: self.run.unwrap_or_default(),
+            client: self.client,
+            provider: provider.map(|provider| &provider.id),
+            content: ConfirmationContent::of(tool, question, account, &self.arguments),
+            may_ask: self.links == Links::Make,
+        };
+        let because = match self.broker.confirmations().confirmed(&call).await {
+            Ok(Confirmed::Yes) => return Ok(()),
+            Ok(Confirmed::Ask(prompt)) => {
+                return Err(Box::new(Outcome::InputRequired(InputRequired {
+                    tool: tool.name.clone(),
+                    title: tool.title.clone(),
+                    question: Question::Confirmation(prompt),
+                })));
+            }
+            Ok(Confirmed::No) => NotConfirmedReason::Declined,
+            Ok(Confirmed::Unasked) => NotConfirmedReason::LinkWithheld,
+            Err(error) => {
+                tracing::warn!(tool = %tool.name, %error, hint = error.hint(), "a user could not be asked to confirm a call");
+                let failure = caller_failures::not_asked(&error, principal, &tool.name);
+                return Err(Box::new(Outcome::Failed(failure)));
+            }
+        };
+        let kind = FailureKind::NotConfirmed { tool: tool.name.clone(), because };
+        Err(Box::new(Outcome::Failed(kind.into())))
+    }
+}
