@@ -83,6 +83,8 @@ impl Confirmations {
                     ConfirmationOutcome::Declined
                 };
                 let event = Event::new(EventKind::Confirmation(outcome)).of(&held.value.caller);
+                let CallConfirmation { caller, id, .. } = &held.value;
+                self.0.consents.resolve_clarifications(caller, id);
                 let tool = Some(held.value.content.tool);
                 self.0.events.record(&Event { tool, ..event });
                 return Ok(());

@@ -2,8 +2,8 @@
 
 use super::Consents;
 use crate::broker::MAX_WRITE_ATTEMPTS;
-use crate::model::Authorization;
 use crate::model::authorization::{ConnectLink, InvalidTransition, State};
+use crate::model::{Authorization, Caller};
 use crate::store::{Held, StoreError};
 
 impl Consents {
@@ -49,19 +49,19 @@ impl Consents {
             let _ = self.0.ended.send(answered.value.link().id.clone());
         }
         if let State::Completed(_) = answered.value.state() {
-            self.resolve_clarifications(&answered.value);
+            let ConnectLink { caller, id, .. } = answered.value.link();
+            self.resolve_clarifications(caller, id);
         }
         Ok(true)
     }
 
-    /// Marks the questions of plan runs that this consent answers as resolved, in the background:
-    /// the browser does not wait for it, and the client goes on without it.
-    fn resolve_clarifications(&self, authorization: &Authorization) {
-        let ConnectLink { caller, id, .. } = authorization.link();
-        let (runs, caller, id) = (self.0.runs.clone(), caller.clone(), id.clone());
+    /// Marks the clarifications of plan runs that ask for this consent or confirmation as resolved,
+    /// in the background: the browser does not wait for it, and the client goes on without it.
+    pub(in crate::broker) fn resolve_clarifications(&self, caller: &Caller, of: &str) {
+        let (runs, caller, of) = (self.0.runs.clone(), caller.clone(), of.to_owned());
         drop(self.unbroken(async move {
-            if let Err(error) = runs.resolve(&caller, &id).await {
-                tracing::warn!(%error, "the plan runs that wait for a consent were not marked");
+            if let Err(error) = runs.resolve(&caller, &of).await {
+                tracing::warn!(%error, "the plan runs that wait for an answer were not marked");
             }
         }));
     }

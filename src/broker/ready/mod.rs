@@ -1,6 +1,7 @@
 //! Readiness: what several tools together still need of their user, with one link for each provider.
 //!
 //! - [`authorize`]: one consent, as an application asks for it and follows it
+//! - [`run`]: the tools of a plan run, with what its calls have shown
 //! - [`connections`]: a user's accounts, and what their tools still need
 //! - [`token`]: the token behind it, for an application that may have it
 //!
@@ -9,6 +10,7 @@
 
 pub mod authorize;
 pub mod connections;
+pub mod run;
 mod token;
 
 use std::sync::Arc;

@@ -223,7 +223,7 @@ impl Port {
                 // No right to administer, or no application that confirms browsers.
                 _ if access == "rest-admin" || path == "/v1/auth/confirm_user" => &[403],
                 // A person's key names no other user.
-                Client::User if path.contains("/end-user/") && self.kind != 'P' => &[403],
+                Client::User if path.contains("/end-user/") && self.kind != 'P' => &[400, 403],
                 _ => &[200, 400, 404],
             },
             "ticket" if is_taken => match client {

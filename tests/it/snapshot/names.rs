@@ -4,6 +4,7 @@
 /// the order in which they come, so that a snapshot also shows which of them are the same.
 const NAMED: &[(&str, &str)] = &[
     ("/connect/", "TICKET"),
+    ("/confirm/", "TICKET"),
     ("\"clar-", "CLARIFICATION"),
     ("state=", "STATE"),
     ("code_challenge=", "CHALLENGE"),

@@ -1,21 +1,27 @@
 //! Questions to the user, in the form of the contract.
 
+use std::collections::HashSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::client_name;
 use crate::broker::Broker;
+use crate::broker::ready::run::RunReadiness;
 use crate::broker::ready::{Asking, ConsentState};
 use crate::identity::RestCaller;
 use crate::model::arguments::{ArgumentProblem, Mismatch};
 use crate::model::run::clarification_id;
-use crate::model::{ConnectPrompt, InvalidArguments, Principal, Tool, ToolName, uuid};
+use crate::model::{
+    ConfirmationPrompt, ConnectPrompt, InvalidArguments, Principal, Tool, ToolName, uuid,
+};
+use crate::store::StoreError;
 use crate::words;
 
 /// Name of the asker, which clients show.
 const SOURCE: &str = "Countersign";
 
-/// A consent that tools wait for.
+/// A consent or a confirmation that tools wait for.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(in crate::web::rest) struct ActionClarification {
     id: String,
@@ -35,39 +41,67 @@ pub(in crate::web::rest) struct ActionClarification {
 }
 
 /// Returns what these tools need of their user: a question for each provider, with the scopes of all
-/// its tools. One that cannot be asked now is left out, since a client cannot act on it; a call says
-/// why.
+/// its tools, and one for each call that the user has not confirmed yet. One that cannot be asked now
+/// is left out, since a client cannot act on it; a call says why.
+///
+/// # Errors
+/// The store cannot be read.
 pub(super) async fn needed(
     broker: &Broker,
     caller: &RestCaller,
     principal: &Principal,
     run: Option<&str>,
     tools: &[ToolName],
-) -> Vec<ActionClarification> {
+) -> Result<Vec<ActionClarification>, StoreError> {
     let asking = Asking::Link { client: Some(client_name(caller)), next: None, away: false };
-    let needs = broker.needs(principal, tools);
-    let consents = broker.readiness_of(principal, needs, asking).await;
+    let RunReadiness { consents, confirmations } =
+        broker.readiness_for_run(principal, run, tools, asking).await?;
     let prompts = consents.into_iter().filter_map(|consent| match consent.state {
         ConsentState::Needed { prompt, .. } => prompt,
         ConsentState::Ready { .. } | ConsentState::RefusedOften | ConsentState::Failed(_) => None,
     });
-    prompts.map(|prompt| ActionClarification::of(&prompt, run)).collect()
+    let consents = prompts.map(|prompt| ActionClarification::consent(&prompt, run));
+    let confirmations =
+        confirmations.into_iter().map(|prompt| ActionClarification::confirmation(prompt, run));
+    let mut needed: Vec<ActionClarification> = consents.chain(confirmations).collect();
+    // Two needs of one account share a link, and so the id.
+    let mut seen = HashSet::new();
+    needed.retain(|action| seen.insert(action.id.clone()));
+    Ok(needed)
 }
 
 impl ActionClarification {
-    fn of(prompt: &ConnectPrompt, run: Option<&str>) -> Self {
+    fn consent(prompt: &ConnectPrompt, run: Option<&str>) -> Self {
+        let guidance = words::consent_needed(prompt);
+        Self::new(&prompt.authorization.id, run, guidance, prompt.url.clone())
+    }
+
+    fn confirmation(prompt: ConfirmationPrompt, run: Option<&str>) -> Self {
+        let ConfirmationPrompt { id, url, question, .. } = prompt;
+        Self::new(&id, run, question, url)
+    }
+
+    /// `of` is the id of the request that the user answers on the page at `action_url`.
+    fn new(of: &str, run: Option<&str>, user_guidance: String, action_url: String) -> Self {
         Self {
-            id: clarification_id(&prompt.authorization.id, run.unwrap_or_default()),
+            id: clarification_id(of, run.unwrap_or_default()),
             plan_run_id: run.map(str::to_owned),
             category: "Action",
             response: None,
             step: None,
-            user_guidance: words::consent_needed(prompt),
+            user_guidance,
             resolved: false,
             source: SOURCE,
-            action_url: prompt.url.clone(),
+            action_url,
             require_confirmation: false,
         }
+    }
+}
+
+impl ActionClarification {
+    /// Whether this asks for the confirmation or the consent with this id.
+    pub(super) fn asks_for(&self, of: &str, run: Option<&str>) -> bool {
+        self.id == clarification_id(of, run.unwrap_or_default())
     }
 }
 

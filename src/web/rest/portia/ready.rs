@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::clarification::{ActionClarification, needed};
-use super::{Context, InPath, malformed, not_found, user};
+use super::{Context, InPath, malformed, not_found, unavailable, user};
 use crate::broker::Broker;
 use crate::identity::RestCaller;
 use crate::model::face::Face;
@@ -101,8 +101,12 @@ async fn answer(
         Ok(run) => run,
         Err(response) => return *response,
     };
-    let clarifications = needed(broker, caller, principal, run, tools).await;
-    json(StatusCode::OK, &Ready { ready: clarifications.is_empty(), clarifications })
+    match needed(broker, caller, principal, run, tools).await {
+        Ok(clarifications) => {
+            json(StatusCode::OK, &Ready { ready: clarifications.is_empty(), clarifications })
+        }
+        Err(error) => unavailable(&error),
+    }
 }
 
 /// Returns the name of the tool with this id, or the response (404) to an id of no tool.

@@ -10,11 +10,13 @@ use serde_json::{Map, Value, json};
 
 use super::clarification::{RunClarification, needed};
 use super::failure::is_soft;
-use super::{Context, InPath, client_name, not_found, problem, user};
+use super::{Context, InPath, client_name, not_found, problem, unavailable, user};
 use crate::broker::{Broker, Call, CallError};
 use crate::identity::RestCaller;
 use crate::model::face::Face;
-use crate::model::{Failure, FailureKind, InputRequired, Outcome, Question, Tool, ToolResult};
+use crate::model::{
+    Failure, FailureKind, InvalidArguments, Outcome, Principal, Question, Tool, ToolResult,
+};
 use crate::registry::face_problems;
 use crate::web::rest::answer::{ErrorName, json as answer};
 use crate::web::rest::value::{remarks_of, value_of};
@@ -93,16 +95,21 @@ impl Run {
             Ok(Outcome::Failed(failure)) => failed(failure, tool),
             Ok(Outcome::Refused(refused)) => hard(words::consent_refused(&refused)),
             Ok(Outcome::AuthorizationRequired(prompt)) => {
-                // A client throws this question away and asks for readiness, which must know it: it
-                // would run the tool again at once, without end.
-                let tools = std::slice::from_ref(&tool.name);
-                let known = needed(broker, caller, &principal, run, tools).await;
-                match known.into_iter().next() {
-                    Some(action) => asked(&action.into()),
-                    None => hard(words::consent_needed(&prompt)),
+                let noted = broker.note_need(&principal, run.unwrap_or_default(), &prompt).await;
+                if let Err(error) = noted {
+                    return Ok(unavailable(&error));
                 }
+                let id = &prompt.authorization.id;
+                let known = known(broker, caller, &principal, run, tool, id).await?;
+                known.map_or_else(|| hard(words::consent_needed(&prompt)), |it| asked(&it))
             }
-            Ok(Outcome::InputRequired(required)) => input_required(required, tool, run),
+            Ok(Outcome::InputRequired(required)) => match &required.question {
+                Question::Arguments(problem) => missing_arguments(problem.clone(), tool, run),
+                Question::Confirmation(prompt) => {
+                    let known = known(broker, caller, &principal, run, tool, &prompt.id).await?;
+                    known.map_or_else(|| hard(words::input_needed(&required)), |it| asked(&it))
+                }
+            },
             Err(CallError::UnknownTool(unknown)) => not_found(unknown.to_string()),
         })
     }
@@ -137,11 +144,23 @@ fn safe(value: Value) -> Value {
     if is_safe { value } else { json!({ "items": value }) }
 }
 
-/// Asks the user. A question that has no form in the contract is an error.
-fn input_required(required: InputRequired, tool: &Tool, run: Option<&str>) -> Response {
-    let Question::Arguments(problem) = required.question else {
-        return hard(words::input_needed(&required));
-    };
+/// Returns the question with this id, if readiness reports it. A client throws the question of a call
+/// away and asks for readiness: if that knew of none, it would call again at once, without end.
+async fn known(
+    broker: &Broker,
+    caller: &RestCaller,
+    principal: &Principal,
+    run: Option<&str>,
+    tool: &Tool,
+    id: &str,
+) -> Result<Option<RunClarification>, Box<Response>> {
+    let needed = needed(broker, caller, principal, run, std::slice::from_ref(&tool.name)).await;
+    let needed = needed.map_err(|error| Box::new(unavailable(&error)))?;
+    Ok(needed.into_iter().find(|action| action.asks_for(id, run)).map(Into::into))
+}
+
+/// Asks the user for an argument.
+fn missing_arguments(problem: InvalidArguments, tool: &Tool, run: Option<&str>) -> Response {
     let problem = face_problems(tool, Face::Portia, problem);
     match RunClarification::of(tool, run, &problem) {
         Some(clarification) => asked(&clarification),

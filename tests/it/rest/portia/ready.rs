@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::world::{Conversation, KEY, OTHER_KEY, RUN, World, context};
+use crate::support::provider::json as said;
 
 const BATCH: &str = "/api/v0/tools/batch/ready/";
 const SEARCH: &str = "portia:github::search_repos";
@@ -81,6 +82,39 @@ async fn a_token_that_is_used_once_is_asked_for_again() {
     let again = talk.run("The second step asks again", "ana", SEARCH, &search).await.json();
     let polled = talk.say("So does readiness", "POST", BATCH, Some(&batch("ana", &[SEARCH]))).await;
     assert_eq!(clarification(&polled.json())["id"], again["output"]["value"][0]["id"]);
+    talk.hold();
+}
+
+/// A scope that only the API asks for is known to readiness from then on: otherwise the client would
+/// run the step again at once, without end.
+#[tokio::test]
+async fn a_scope_that_only_a_call_shows_is_reported_until_it_is_granted() {
+    let world = World::new().await;
+    let token = |token: &str, scopes: &str| {
+        let tokens = said(format!(r#"{{"access_token":"{token}","scope":"{scopes}"}}"#));
+        world.provider.says(tokens);
+    };
+    token("a-token", "repo:read");
+    let admin = "countersign:github:admin";
+    let tools = batch("ana", &[admin]);
+    let first = world.send(KEY, "POST", BATCH, Some(&tools)).await.json();
+    world.consent(clarification(&first)["action_url"].as_str().unwrap()).await;
+    let mut talk = Conversation::new(&world, "step_up");
+    talk.say("The tool's own scope is granted", "POST", BATCH, Some(&tools)).await;
+    let none = json!({});
+    let asked = talk.run("The API asks for another one", "ana", admin, &none).await.json();
+    let asked = &asked["output"]["value"][0];
+    let polled = talk.say("Readiness reports it", "POST", BATCH, Some(&tools)).await.json();
+    assert_eq!(clarification(&polled)["id"], asked["id"]);
+    for _ in 0..3 {
+        world.pass(Duration::from_secs(2));
+        assert_eq!(world.send(KEY, "POST", BATCH, Some(&tools)).await.json(), polled);
+    }
+    token("b-token", "repo:read starring");
+    world.consent(asked["action_url"].as_str().unwrap()).await;
+    talk.note("The user has consented");
+    talk.say("The next poll", "POST", BATCH, Some(&tools)).await;
+    talk.run("It runs", "ana", admin, &none).await;
     talk.hold();
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use countersign::app::{Access, App};
+use countersign::config::Config;
 use countersign::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
 use countersign::model::{Caller, UserId};
 use reqwest::StatusCode;
@@ -47,21 +48,26 @@ impl World {
 
     /// Like [`Self::new`], with more tables in `tools.toml`; `ORIGIN` stands for the provider's.
     pub(super) async fn with(more: &str) -> Self {
-        Self::of(None, more).await
+        Self::altered(None, |_| more.to_owned(), |_| {}).await
     }
 
     /// A server with the keys of two applications and of one person.
     pub(super) async fn of_many() -> Self {
-        Self::of(Some("https://tools.example"), "").await
+        Self::altered(Some("https://tools.example"), |_| String::new(), |_| {}).await
     }
 
-    async fn of(public: Option<&str>, more: &str) -> Self {
+    async fn altered(
+        public: Option<&str>,
+        more: impl FnOnce(&str) -> String,
+        alter: fn(&mut Config),
+    ) -> Self {
         let clock = TestClock::new();
         let provider = Provider::start(&clock).await;
         provider.tokens(|_| Act::Say(said(TOKENS)));
         provider.api(|request| Act::Say(api(request)));
-        let tools = format!("{TOOLS}{more}").replace("ORIGIN", provider.origin());
-        let server = world::World::at(public, &clock, &tools);
+        let tools = format!("{TOOLS}{}", more(provider.origin()));
+        let tools = tools.replace("ORIGIN", provider.origin());
+        let server = world::World::altered(public, &clock, &tools, alter);
         let access = match public {
             None => Access::Local(Caller::local(UserId::new("default"))),
             Some(_) => server.for_many(ResolvedAuth { issuer: None, keys: keys() }),
@@ -124,11 +130,15 @@ impl World {
         sent.await.expect("the request was sent")
     }
 
+    /// Answers the question behind a link with this button, as the person in front of this machine.
+    pub(super) async fn press(&self, link: &str, answer: &str) -> Page {
+        let page = self.browser.get(link).await;
+        self.browser.post(link, &[("answer", answer), ("shown", page.shown())]).await
+    }
+
     /// Gives the consent behind a link, as the person in front of this machine.
     pub(super) async fn consent(&self, link: &str) -> Page {
-        let page = self.browser.get(link).await;
-        let answer = [("answer", "continue"), ("shown", page.shown())];
-        let departure = self.browser.post(link, &answer).await;
+        let departure = self.press(link, "continue").await;
         assert_eq!(departure.status, StatusCode::SEE_OTHER, "{}", departure.text);
         let redirect = departure.parameter("redirect_uri");
         let state = departure.parameter("state");
@@ -237,6 +247,11 @@ fn api(request: &str) -> Vec<u8> {
         "/search" if has_token => said(r#"[{"owner":"portiaAI","repo":"docs"}]"#),
         path if path.starts_with("/starred/") && has_token => answer("204 No Content", "", ""),
         "/search" | "/starred/portiaAI/docs" => answer("401 Unauthorized", "", ""),
+        "/admin" if has_token => {
+            let challenge =
+                "WWW-Authenticate: Bearer error=\"insufficient_scope\", scope=\"starring\"\r\n";
+            answer("403 Forbidden", challenge, "")
+        }
         "/numbers" => said("[1,2,3]"),
         "/categories" => said(r#"[{"category":"Action"}]"#),
         "/text" => answer("200 OK", "Content-Type: text/plain\r\n", "plain text"),
@@ -283,6 +298,13 @@ params.repo  = "The repository"
 reply        = "Starred {owner}/{repo}."
 ids          = { portia = "portia:github::star_repo" }
 args         = { portia = { "owner/repo" = "repo" } }
+
+[tools.github_admin]
+title       = "Administer"
+description = "Needs more than it declares."
+provider    = "hub"
+scopes      = ["repo:read"]
+request     = "GET /admin"
 
 [tools.numbers]
 description = "Returns numbers."
