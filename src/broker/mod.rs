@@ -8,6 +8,7 @@
 //! - [`client`]: this server as a client of providers
 //! - [`accounts`]: the accounts that a user has connected: lists and ends them
 //! - [`ready`]: what several tools together still need of their user
+//! - [`once`]: calls that run at most once under a key
 //! - [`users`]: which user has connected what, and ending it, for operators and applications
 //! - [`runs`]: what clients of Portia's contract store of their plans and users
 //! - [`events`]: the event log that every event passes
@@ -21,6 +22,7 @@ pub mod confirm;
 pub mod consent;
 pub mod events;
 mod grant;
+pub mod once;
 pub mod ready;
 pub mod runs;
 pub mod sign_in;
@@ -43,6 +45,7 @@ use consent::Consents;
 pub use consent::{ConnectError, NotYours, VisitingBrowser};
 use events::Events;
 use grant::Grants;
+use once::OnceCalls;
 use runs::Runs;
 use sign_in::Browsers;
 use users::Users;
@@ -66,6 +69,7 @@ struct Inner {
     browsers: Browsers,
     runs: Runs,
     confirmations: Confirmations,
+    once: OnceCalls,
     events: Events,
     /// Work that must outlive the call that began it, such as a refresh between sending and
     /// storing.
@@ -187,6 +191,7 @@ impl Broker {
             consents.clone(),
             events.clone(),
         );
+        let once = OnceCalls::new(tables.once);
         Self(Arc::new(Inner {
             parts,
             grants,
@@ -196,6 +201,7 @@ impl Broker {
             browsers,
             runs,
             confirmations,
+            once,
             events,
             tasks,
         }))

@@ -24,6 +24,7 @@ pub mod identity;
 pub mod input_required;
 pub mod lifetime;
 pub mod oauth;
+pub mod once;
 pub mod outcome;
 pub mod principal;
 pub mod provider;

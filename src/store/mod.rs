@@ -39,10 +39,11 @@
 //! | `person/<user>` | the [`EndUserFacts`](crate::model::run::EndUserFacts) that a client knows of its user |
 //! | `confirmation/<ticket>` | a [`CallConfirmation`](crate::model::CallConfirmation), the question to a user whether a call may run |
 //! | `needs/<user>/<run>` | the [`RunNeeds`](crate::model::RunNeeds) of that user's plan run |
+//! | `once/<app>/<key>` | a call that runs [`Once`](crate::model::once::Once) under that key |
 //! | `signin/<state>` | a browser that is [`LoginAttempt`](crate::model::LoginAttempt), until its `state` is redeemed |
 //!
-//! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>`, `<cookie>`, `<app>`, `<id>`, `<run>` and
-//! `<name>` are keyed hashes, and so is `<account>` unless it is `default`. `<binding>` is
+//! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>`, `<cookie>`, `<app>`, `<id>`, `<run>`,
+//! `<name>` and `<key>` are keyed hashes, and so is `<account>` unless it is `default`. `<binding>` is
 //! [`Binding::fingerprint`](crate::model::grant::Binding::fingerprint), so that a `tools.toml` in
 //! which a provider's name means something else neither finds nor overwrites this grant.
 
@@ -60,6 +61,7 @@ mod last_used;
 mod lazy;
 mod memory;
 mod notice;
+mod once;
 mod opened;
 pub mod private_file;
 mod records;

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::backend::Key;
 use crate::model::authorization::State;
 use crate::model::grant::Used;
+use crate::model::once::Once;
 use crate::model::reason::{ConsentFailure, GrantEnd, LinkProblem, RevocationResult};
 use crate::model::run::{EndUserFacts, Memory, PlanRun, ReportedCall, StoredPlan};
 use crate::model::{
@@ -120,6 +121,11 @@ impl Record for RunNeeds {
     const VERSION: u32 = 1;
 }
 
+impl Record for Once {
+    const NAME: &'static str = "call with a key";
+    const VERSION: u32 = 1;
+}
+
 /// The key of a ticket's authorization.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Pointer {
@@ -197,6 +203,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<EndUserFacts>("person/"),
     Kind::of::<CallConfirmation>("confirmation/"),
     Kind::of::<RunNeeds>("needs/"),
+    Kind::of::<Once>("once/"),
 ];
 
 impl Kind {

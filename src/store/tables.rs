@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use super::records::{Cutoff, Record};
 use super::{Held, Key, LazyStore, Result, Store};
+use crate::model::once::Once;
 use crate::model::run::{EndUserFacts, Memory, PlanRun, ReportedCall, StoredPlan};
 use crate::model::{
     Authorization, AuthorizationAttempt, CallConfirmation, Caller, Grant, LoginAttempt, RunNeeds,
@@ -50,6 +51,7 @@ pub struct Tables {
     pub consents: ConsentTables,
     pub browsers: BrowserTables,
     pub cutoffs: Table<Cutoff>,
+    pub once: Table<Once>,
     pub runs: RunTables,
     pub confirmations: ConfirmationTables,
 }
@@ -101,6 +103,7 @@ impl LazyStore {
             },
             browsers: BrowserTables { sessions: Table::of(&store), logins: Table::of(&store) },
             cutoffs: Table::of(&store),
+            once: Table::of(&store),
             runs: RunTables {
                 plans: Table::of(&store),
                 runs: Table::of(&store),
@@ -297,5 +300,21 @@ impl Table<RunNeeds> {
     /// Deletes the confirmations of a user, and the needs of their plan runs.
     pub async fn delete_of(&self, caller: &Caller) -> Result<()> {
         self.store().await?.delete_confirmations(caller).await
+    }
+}
+
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
+impl Table<Once> {
+    /// Stores a call under this key of an application, `space`, in place of `over` (`None`: where
+    /// there is none). `None` if another writer was faster.
+    pub async fn begin(
+        &self,
+        space: &str,
+        key: &str,
+        once: Once,
+        over: Option<&Held<Once>>,
+    ) -> Result<Option<Held<Once>>> {
+        Box::pin(self.store().await?.begin_once(space, key, once, over)).await
     }
 }

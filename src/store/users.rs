@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::records::{Cutoff, Record};
 use super::{Held, Result, Store};
+use crate::model::once::Once;
 use crate::model::{
     Authorization, AuthorizationAttempt, Caller, Grant, ProviderId, Session, Time, Unconfirmed,
     Verification,
@@ -134,6 +135,7 @@ impl Store {
         })
         .await?;
         self.delete_confirmations(caller).await?;
+        self.delete_all::<Once>("once/", |it| it.caller == *caller).await?;
         self.delete_all::<Session>("session/", |it| it.caller == *caller).await
     }
 

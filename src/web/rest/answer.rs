@@ -23,6 +23,7 @@ pub(in crate::web) enum ErrorName {
     AmbiguousTool,
     AuthorizationFailed,
     Forbidden,
+    IdempotencyKeyReused,
     InvalidAuthorization,
     MalformedRequest,
     MethodNotAllowed,

@@ -6,7 +6,7 @@ use countersign::app::Access;
 use countersign::model::principal::ConfirmOrder;
 use countersign::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
 use countersign::model::{Caller, UserId};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
@@ -34,6 +34,7 @@ pub(super) struct World {
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
     /// Null if the body is empty.
     pub(super) json: Value,
 }
@@ -150,14 +151,14 @@ impl World {
             request = request.header(name, HeaderValue::try_from(*value).unwrap());
         }
         let reply = request.send().await.unwrap();
-        let status = reply.status();
+        let (status, headers) = (reply.status(), reply.headers().clone());
         let body = reply.bytes().await.unwrap();
         let json = match body.as_ref() {
             [] => Value::Null,
             body => serde_json::from_slice(body)
                 .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(body))),
         };
-        Reply { status, json }
+        Reply { status, headers, json }
     }
 
     /// Lets time pass.

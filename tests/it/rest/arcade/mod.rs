@@ -2,4 +2,5 @@
 
 mod authorize;
 mod execute;
+mod once;
 mod tools;

@@ -130,6 +130,21 @@ impl ExecuteOutput {
         ExecuteError::of(tool, failure).into()
     }
 
+    /// A call that may have run, and whose outcome is not known.
+    pub(super) fn of_unknown_end(kind: ErrorKind, message: &str) -> Self {
+        let error = ExecuteError {
+            message: message.to_owned(),
+            kind,
+            can_retry: false,
+            developer_message: None,
+            additional_prompt_content: None,
+            retry_after_ms: None,
+            status_code: None,
+            extra: None,
+        };
+        error.into()
+    }
+
     /// A call that waits for an answer of the user.
     pub(super) fn of_question(tool: &Tool, required: InputRequired) -> Self {
         ExecuteError::of_question(tool, required).into()

@@ -1,0 +1,234 @@
+//! Calls that run at most once under a key, however often their client sends them.
+//!
+//! A record marks the call before anything is sent, and has its answer afterwards. A second request
+//! with the key gets that answer, or waits for it. If the process that ran the call has ended
+//! without an answer, it is unknown whether the call had its effect, and it is never run again.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::call::CallError;
+use super::{Broker, Call};
+use crate::model::failure::Retry;
+use crate::model::once::{Once, OnceState};
+use crate::model::{Outcome, Principal, ToolName, secret};
+use crate::store::{Held, StoreError, Table};
+
+/// How long a repeated request waits for the first one; Arcade's clients give up after a minute.
+const MAX_WAIT: Duration = Duration::from_secs(50);
+/// Poll interval while another process may run the call.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest answer that is kept, in bytes of JSON.
+const MAX_ANSWER_BYTES: usize = 1_500_000;
+
+/// The calls under keys. No other module can write their records.
+pub(super) struct OnceCalls {
+    table: Table<Once>,
+    /// Notified with each call of this process that ends.
+    ended: Notify,
+}
+
+/// Key under which a call runs at most once.
+#[derive(Clone, Copy, Debug)]
+pub struct OnceKey<'a> {
+    /// Callers that share the key ([`RestCaller::space`](crate::identity::RestCaller::space)).
+    pub space: &'a str,
+    pub key: &'a str,
+    /// How long the key stands for the call.
+    pub life: Duration,
+    /// Whether this request is a new call even if an earlier one had the same key.
+    pub begins_anew: bool,
+}
+
+/// A call that outlives the request that began it.
+#[derive(Clone, Debug)]
+pub struct OwnedCall {
+    pub principal: Principal,
+    pub tool: ToolName,
+    pub arguments: Map<String, Value>,
+    pub client: String,
+}
+
+/// How a call under a key went.
+#[derive(Debug)]
+pub enum OnceAnswer {
+    /// It has run, now or before. `answer` is `None` if it ran before and was too large to keep.
+    Ended { answer: Option<Value>, is_replayed: bool },
+    /// It has run and had no effect, so the key is free again.
+    NotKept(Box<Outcome>),
+    /// It has run for longer than a client waits.
+    StillRunning,
+    /// The process that ran it has ended.
+    Lost,
+    /// The key stands for another call.
+    OtherRequest,
+}
+
+/// The call could not be turned into an answer. Nothing has run.
+#[derive(Debug, thiserror::Error)]
+pub enum OnceError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Standing of a request under a key.
+enum Place {
+    /// This request runs the call, under this record if there is one.
+    First(Option<Held<Once>>),
+    Later(OnceAnswer),
+}
+
+impl OnceCalls {
+    pub(super) fn new(table: Table<Once>) -> Self {
+        Self { table, ended: Notify::new() }
+    }
+}
+
+impl OwnedCall {
+    /// Digest of what the call does, for comparison with another one of the same caller.
+    pub fn digest(&self) -> String {
+        let arguments = Value::Object(self.arguments.clone());
+        secret::fingerprint(&format!("{}\0{arguments}", self.tool))
+    }
+
+    /// Runs it, however often it has run before.
+    ///
+    /// # Errors
+    /// As [`Broker::call`].
+    pub async fn run(&self, broker: &Broker) -> Result<Outcome, CallError> {
+        let call = Call {
+            arguments: Some(self.arguments.clone()),
+            client: Some(self.client.clone()),
+            ..Call::new(&self.principal, self.tool.as_str())
+        };
+        broker.call(call).await
+    }
+}
+
+impl Broker {
+    /// Runs a tool unless a call with this key has run already. `render` writes the answer that is
+    /// kept and returned for each further request with the key.
+    ///
+    /// # Errors
+    /// [`OnceError`] if nothing has run.
+    pub async fn call_once(
+        &self,
+        call: OwnedCall,
+        once: OnceKey<'_>,
+        render: impl Fn(&Outcome) -> Value + Send + 'static,
+    ) -> Result<OnceAnswer, OnceError> {
+        let held = match self.place(&call, once).await? {
+            Place::First(held) => held,
+            Place::Later(answer) => return Ok(answer),
+        };
+        let broker = self.clone();
+        // A task of its own: a client that hangs up must find the answer when it comes back.
+        let run = tokio::spawn(async move {
+            let outcome = call.run(&broker).await;
+            broker.ended(held, outcome, render).await
+        });
+        run.await.unwrap_or(Ok(OnceAnswer::Lost))
+    }
+
+    /// Marks the call as running, or returns what is known of it.
+    async fn place(&self, call: &OwnedCall, once: OnceKey<'_>) -> Result<Place, StoreError> {
+        let OnceKey { space, key, life, begins_anew } = once;
+        let store = self.store().await?;
+        let (caller, request) = (call.principal.caller.clone(), call.digest());
+        let deadline = Instant::now() + MAX_WAIT;
+        let mut over: Option<Held<Once>> = None;
+        loop {
+            let state = OnceState::Running { by: store.instance().await? };
+            let begun = Once {
+                caller: caller.clone(),
+                request: request.clone(),
+                at: self.now(),
+                life,
+                state,
+            };
+            let ended = self.0.once.ended.notified();
+            let begun = self.0.once.table.begin(space, key, begun, over.as_ref()).await?;
+            if begun.is_some() {
+                return Ok(Place::First(begun));
+            }
+            let Some(held) = store.once(space, key).await? else {
+                over = None;
+                continue;
+            };
+            if held.value.is_over(self.now()) {
+                over = Some(held);
+                continue;
+            }
+            if held.value.caller != caller || held.value.request != request {
+                return Ok(Place::Later(OnceAnswer::OtherRequest));
+            }
+            match &held.value.state {
+                OnceState::Ended { .. } if begins_anew => over = Some(held),
+                OnceState::Ended { answer } => {
+                    let answer = answer.clone();
+                    return Ok(Place::Later(OnceAnswer::Ended { answer, is_replayed: true }));
+                }
+                // The client has begun two equal calls at once: they are two.
+                OnceState::Running { .. } if begins_anew => return Ok(Place::First(None)),
+                OnceState::Running { by } if !store.is_alive(by).await? => {
+                    return Ok(Place::Later(OnceAnswer::Lost));
+                }
+                OnceState::Running { .. } if Instant::now() >= deadline => {
+                    return Ok(Place::Later(OnceAnswer::StillRunning));
+                }
+                OnceState::Running { .. } => {
+                    over = None;
+                    let _ = timeout_at(deadline.min(Instant::now() + POLL_INTERVAL), ended).await;
+                }
+            }
+        }
+    }
+
+    /// Keeps the answer of a call that may have had its effect; frees the key of every other one.
+    async fn ended(
+        &self,
+        held: Option<Held<Once>>,
+        outcome: Result<Outcome, CallError>,
+        render: impl Fn(&Outcome) -> Value,
+    ) -> Result<OnceAnswer, OnceError> {
+        let kept = outcome.as_ref().ok().filter(|outcome| may_have_run(outcome)).map(render);
+        if let Some(held) = held {
+            let written = match &kept {
+                None => self.0.once.table.delete(&held).await.map(drop),
+                Some(answer) => self.keep(&held, answer).await,
+            };
+            if let Err(error) = written {
+                // The record stays, so a repeated request does not run the call again.
+                tracing::warn!(%error, "the end of a call with a key was not recorded");
+            }
+            self.0.once.ended.notify_waiters();
+        }
+        match kept {
+            Some(answer) => Ok(OnceAnswer::Ended { answer: Some(answer), is_replayed: false }),
+            None => Ok(OnceAnswer::NotKept(Box::new(outcome?))),
+        }
+    }
+
+    async fn keep(&self, held: &Held<Once>, answer: &Value) -> Result<(), StoreError> {
+        let answer = Some(answer.clone()).filter(|it| it.to_string().len() <= MAX_ANSWER_BYTES);
+        let once = Once { state: OnceState::Ended { answer }, ..held.value.clone() };
+        // A record that is gone was deleted with its user.
+        self.0.once.table.replace(once, held).await.map(drop)
+    }
+}
+
+/// Whether a call may have changed something. Repeating any other one does no harm.
+fn may_have_run(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Complete(_) => true,
+        Outcome::Failed(failure) => failure.kind.retry() == Retry::LookFirst,
+        Outcome::AuthorizationRequired(_) | Outcome::Refused(_) | Outcome::InputRequired(_) => {
+            false
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Repeated requests: `Idempotency-Key`, and the count of Arcade's clients.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::rest::world::{Reply, World, key_of};
+use crate::support::provider::{Act, answer, json as said};
+
+async fn star(world: &World, key: &str, repository: &str, headers: &[(&str, &str)]) -> Reply {
+    let input = json!({"repository": repository});
+    let body = json!({"tool_name": "Github.SetStarred", "user_id": "bob", "input": input});
+    world.send(Method::POST, key, "/v1/tools/execute", Some(body), headers).await
+}
+
+#[tokio::test]
+async fn a_call_with_a_key_runs_once() {
+    let world = World::on_machine().await;
+    let key = [("Idempotency-Key", "stainless-node-retry-1")];
+    let first = star(&world, "any", "a/b", &key).await;
+    assert!(!first.headers.contains_key("idempotent-replayed"));
+    let second = star(&world, "any", "a/b", &key).await;
+    assert_eq!(second.headers["idempotent-replayed"], "true");
+    assert_eq!(second.ok(), first.ok());
+    assert_eq!(world.provider.calls().len(), 1);
+    // The key stands for that call alone.
+    star(&world, "any", "other/b", &key).await.is_refused(422, "idempotency_key_reused");
+    assert_eq!(world.provider.calls().len(), 1);
+    // Without a key, and with another one, it is another call.
+    star(&world, "any", "a/b", &[]).await.ok();
+    star(&world, "any", "a/b", &[("Idempotency-Key", "2")]).await.ok();
+    assert_eq!(world.provider.calls().len(), 3);
+    world.pass(Duration::from_hours(25));
+    star(&world, "any", "a/b", &key).await.ok();
+    assert_eq!(world.provider.calls().len(), 4);
+    let long = "k".repeat(256);
+    for bad in [("Idempotency-Key", "a b"), ("Idempotency-Key", &long)] {
+        star(&world, "any", "a/b", &[bad]).await.is_refused(400, "malformed_request");
+    }
+    assert_eq!(world.provider.calls().len(), 4);
+}
+
+#[tokio::test]
+async fn two_requests_with_a_key_at_once_are_one_call() {
+    let world = World::on_machine().await;
+    let running = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&running);
+    world.provider.api(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(200));
+        Act::Say(said(r#"{"ok":true}"#))
+    });
+    let key = [("Idempotency-Key", "k")];
+    let (one, other) =
+        tokio::join!(star(&world, "any", "a/b", &key), star(&world, "any", "a/b", &key));
+    assert_eq!(one.ok(), other.ok());
+    assert_eq!(running.load(Ordering::SeqCst), 1);
+}
+
+/// Arcade's Python client sends no key, and counts.
+#[tokio::test]
+async fn a_counted_repeat_gets_the_answer_of_the_first() {
+    let world = World::on_machine().await;
+    let count = |count: &'static str| [("X-Stainless-Retry-Count", count)];
+    let first = star(&world, "any", "a/b", &count("0")).await.ok();
+    assert_eq!(star(&world, "any", "a/b", &count("1")).await.ok(), first);
+    assert_eq!(star(&world, "any", "a/b", &count("2")).await.ok(), first);
+    assert_eq!(world.provider.calls().len(), 1);
+    // A new call with the same arguments is a new call.
+    let second = star(&world, "any", "a/b", &count("0")).await.ok();
+    assert_ne!(second, first);
+    assert_eq!(star(&world, "any", "a/b", &count("1")).await.ok(), second);
+    // The first request of a call never arrived.
+    star(&world, "any", "c/d", &count("1")).await.ok();
+    assert_eq!(world.provider.calls().len(), 3);
+}
+
+#[tokio::test]
+async fn a_call_without_an_effect_leaves_its_key_free() {
+    let world = World::on_machine().await;
+    let key = [("Idempotency-Key", "k")];
+    for refusal in ["404 Not Found", "429 Too Many Requests"] {
+        world.provider.api(move |_| Act::Say(answer(refusal, "", "")));
+        assert_eq!(star(&world, "any", "a/b", &key).await.ok()["status"], "failed");
+        world.pass(Duration::from_mins(2));
+    }
+    world.provider.api(|_| Act::Say(said(r#"{"ok":true}"#)));
+    assert_eq!(star(&world, "any", "a/b", &key).await.ok()["status"], "completed");
+    // A consent that is missing is no answer to keep either.
+    let write = json!({"tool_name": "Notes.Write", "input": {"content": "hello"}});
+    let send = async || {
+        world
+            .send(
+                Method::POST,
+                "any",
+                "/v1/tools/execute",
+                Some(write.clone()),
+                &[("Idempotency-Key", "w")],
+            )
+            .await
+    };
+    let refused = send().await;
+    refused.is_refused(403, "tool_authorization_required");
+    world.consent("", "", refused.json["authorization"]["url"].as_str().unwrap()).await;
+    let written = send().await.ok();
+    assert_eq!(written["status"], "completed");
+    assert_eq!(send().await.ok(), written);
+    let posts =
+        world.provider.calls().iter().filter(|call| call.starts_with("POST /notes")).count();
+    assert_eq!(posts, 1);
+}
+
+#[tokio::test]
+async fn a_key_is_its_application_s_own() {
+    let world = World::for_many().await;
+    let key = [("Idempotency-Key", "k")];
+    let first = star(&world, &key_of("app"), "a/b", &key).await.ok();
+    let other = star(&world, &key_of("other"), "a/b", &key).await.ok();
+    assert_ne!(first["id"], other["id"]);
+    // Another user of the application cannot get the answer of the first.
+    let body =
+        json!({"tool_name": "Github.SetStarred", "user_id": "eve", "input": {"repository": "a/b"}});
+    let reply =
+        world.send(Method::POST, &key_of("app"), "/v1/tools/execute", Some(body), &key).await;
+    reply.is_refused(422, "idempotency_key_reused");
+    assert_eq!(world.provider.calls().len(), 2);
+    let _: Value = star(&world, &key_of("app"), "a/b", &key).await.ok();
+    assert_eq!(world.provider.calls().len(), 2);
+}
