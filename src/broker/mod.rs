@@ -70,6 +70,8 @@ struct Inner {
     runs: Runs,
     confirmations: Confirmations,
     once: OnceCalls,
+    /// Answers to polls for readiness.
+    answers: ready::Answers,
     events: Events,
     /// Work that must outlive the call that began it, such as a refresh between sending and
     /// storing.
@@ -202,6 +204,7 @@ impl Broker {
             runs,
             confirmations,
             once,
+            answers: ready::Answers::default(),
             events,
             tasks,
         }))

@@ -148,7 +148,7 @@ impl Store {
         self.read_all("authorization/").await
     }
 
-    fn authorization_key(
+    pub(super) fn authorization_key(
         &self,
         caller: &Caller,
         provider: &ProviderId,

@@ -288,6 +288,11 @@ fn is_all_of_user(open: &ConsentRequest, scopes: &Scopes, asked_by: &AskedBy) ->
 
 /// Minutes that the user has left, rounded up.
 pub(super) fn minutes_left(authorization: &Authorization, now: Time) -> u64 {
+    minutes_until(authorization.expires_at(), now)
+}
+
+/// Minutes of a link that expires then, rounded up.
+pub(in crate::broker) fn minutes_until(expires_at: Time, now: Time) -> u64 {
     // If the clock went back a little, promise no more than a whole lifetime.
-    authorization.expires_at().since(now).min(LINK_LIFETIME).as_secs().div_ceil(60)
+    expires_at.since(now).min(LINK_LIFETIME).as_secs().div_ceil(60)
 }

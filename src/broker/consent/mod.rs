@@ -34,7 +34,7 @@ pub mod visit;
 pub mod wait;
 
 pub use link::ConnectError;
-pub(super) use link_decision::LinkOrder;
+pub(super) use link_decision::{LinkOrder, minutes_until};
 pub use ownership::{NotYours, VisitingBrowser};
 pub(super) use unsaved::Unsaved;
 

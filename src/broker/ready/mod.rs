@@ -4,14 +4,19 @@
 //! - [`run`]: the tools of a plan run, with what its calls have shown
 //! - [`connections`]: a user's accounts, and what their tools still need
 //! - [`token`]: the token behind it, for an application that may have it
+//! - [`connections`]: a user's accounts, and what their tools still need
+//! - [`memo`]: repeats an answer while nothing has changed
 //!
 //! Reads what is stored. No token is renewed, and nothing is sent but the discovery that a new link
 //! needs. Trouble with one provider leaves the others usable.
 
 pub mod authorize;
 pub mod connections;
+mod memo;
 pub mod run;
 mod token;
+
+pub(super) use memo::Answers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +24,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use url::Url;
 
+use self::memo::{Looked, Question};
 use super::accounts::by_name::ChoiceError;
 use super::consent::LinkOrder;
 use super::grant::access::{AccessError, Outlook};
@@ -30,6 +36,7 @@ use crate::model::{
     AccountName, ConnectPrompt, Failure, FailureKind, Principal, PromptReason, Provider, Scopes,
     Time, ToolName,
 };
+use crate::store::{Seen, StoreError};
 
 /// How long one provider may take; then it is [`ConsentState::Failed`].
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,7 +57,7 @@ pub struct ProviderNeed {
 }
 
 /// How far a needed consent is given.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum ConsentState {
     /// Nothing is needed. A grant that a call has to renew first counts as ready.
     Ready {
@@ -142,12 +149,14 @@ impl Broker {
         need: ProviderNeed,
         asking: Asking<'_>,
     ) -> ProviderConsent {
-        let looked = self.consent_state(principal, &need, asking);
-        let state = match tokio::time::timeout(PROVIDER_TIMEOUT, looked).await {
-            Ok(Ok(state)) => state,
-            Ok(Err(failure)) => failed(failure, principal, &need),
-            Err(_) => failed(late(principal, &need), principal, &need),
-        };
+        let question = Question::of(principal, &need, asking);
+        let answered = self.consent_state(principal, &need, asking, &question);
+        let answered = tokio::time::timeout(PROVIDER_TIMEOUT, answered).await;
+        let state = answered.unwrap_or_else(|_| {
+            let looked = Looked::failed(late(principal, &need), principal, &need);
+            self.remember(&question, principal, &need, &looked);
+            looked.state
+        });
         ProviderConsent { need, state }
     }
 
@@ -157,37 +166,74 @@ impl Broker {
         principal: &'a Principal,
         need: &'a ProviderNeed,
         asking: Asking<'a>,
-    ) -> BoxFuture<'a, Result<ConsentState, Failure>> {
+        question: &'a Question,
+    ) -> BoxFuture<'a, ConsentState> {
         Box::pin(async move {
-            let connection = self.connection_of(principal, need).await?;
-            let mut is_again = false;
-            loop {
-                let unmet = match self.unmet(principal, &connection, need, asking).await? {
-                    Ok(ready) => return Ok(ready),
+            if let Some(state) = self.recalled(question, principal, need).await {
+                return state;
+            }
+            let looked = match self.look(principal, need, asking).await {
+                Ok(looked) => looked,
+                Err(failure) => Looked::failed(failure, principal, need),
+            };
+            self.remember(question, principal, need, &looked);
+            looked.state
+        })
+    }
+
+    async fn look(
+        &self,
+        principal: &Principal,
+        need: &ProviderNeed,
+        asking: Asking<'_>,
+    ) -> Result<Looked, Failure> {
+        let connection = self.connection_of(principal, need).await?;
+        let seen = self
+            .seen(&connection)
+            .await
+            .map_err(|error| caller_failures::no_access(&AccessError::from(error), principal))?;
+        let mut is_again = false;
+        loop {
+            let Unmet { needed, reason } =
+                match self.unmet(principal, &connection, need, asking).await? {
+                    Ok(ready) => return Ok(Looked { seen, ..ready }),
                     Err(unmet) => unmet,
                 };
-                let Asking::Link { client, next, away } = asking else {
-                    let Unmet { needed, reason } = unmet;
-                    return Ok(ConsentState::Needed { needed, reason, prompt: None });
-                };
-                let order = LinkOrder {
-                    more_tools: need.tools.iter().skip(1).cloned().collect(),
-                    next,
-                    away,
-                    ..LinkOrder::new(&need.scopes, asked_by(client, need), unmet.reason.clone())
-                };
-                let browser_proof = &principal.browser_proof;
-                match self.0.consents.prompt(&connection, browser_proof, order).await {
-                    Ok(prompt) => {
-                        let Unmet { needed, reason } = unmet;
-                        return Ok(ConsentState::Needed { needed, reason, prompt: Some(prompt) });
-                    }
-                    Err(ConnectError::GrantedMeanwhile) if !is_again => is_again = true,
-                    Err(ConnectError::RefusedOften) => return Ok(ConsentState::RefusedOften),
-                    Err(error) => return Err(no_link(&error, principal, need)),
+            let Asking::Link { client, next, away } = asking else {
+                let state = ConsentState::Needed { needed, reason, prompt: None };
+                return Ok(Looked { state, seen, until: None });
+            };
+            let order = LinkOrder {
+                more_tools: need.tools.iter().skip(1).cloned().collect(),
+                next,
+                away,
+                ..LinkOrder::new(&need.scopes, asked_by(client, need), reason.clone())
+            };
+            let browser_proof = &principal.browser_proof;
+            match self.0.consents.prompt(&connection, browser_proof, order).await {
+                Ok(prompt) => {
+                    let until = Some(prompt.expires_at);
+                    let state = ConsentState::Needed { needed, reason, prompt: Some(prompt) };
+                    return Ok(Looked { state, seen, until });
                 }
+                Err(ConnectError::GrantedMeanwhile) if !is_again => is_again = true,
+                Err(ConnectError::RefusedOften) => {
+                    return Ok(Looked { state: ConsentState::RefusedOften, seen, until: None });
+                }
+                Err(error) => return Err(no_link(&error, principal, need)),
             }
-        })
+        }
+    }
+
+    /// Returns the records that the state of a connection is made from; `None` if those of other
+    /// accounts matter, too.
+    async fn seen(&self, connection: &Connection) -> Result<Option<Seen>, StoreError> {
+        let Connection { caller, provider, bound, account } = connection;
+        if provider.accounts {
+            return Ok(None);
+        }
+        let store = self.store().await?;
+        store.seen(caller, &provider.id, &bound.fingerprint, account).await.map(Some)
     }
 
     async fn connection_of(
@@ -215,7 +261,7 @@ impl Broker {
         connection: &Connection,
         need: &ProviderNeed,
         asking: Asking<'_>,
-    ) -> Result<Result<ConsentState, Unmet>, Failure> {
+    ) -> Result<Result<Looked, Unmet>, Failure> {
         let look = async {
             // A consent that is held in memory counts like a stored one.
             self.0.consents.retry_save(&connection.name()).await?;
@@ -229,11 +275,15 @@ impl Broker {
             Outlook::Good(grant) if is_for_absence && !grant.away => {
                 Err(Unmet { needed: need.scopes.clone(), reason: PromptReason::WhileAway })
             }
-            Outlook::Good(grant) => Ok(ConsentState::Ready {
-                scopes: grant.scopes,
-                connected_at: grant.connected_at,
-                identity: grant.identity,
-            }),
+            Outlook::Good(grant) => {
+                let until = grant.tokens.expires_at.filter(|_| grant.tokens.refresh.is_none());
+                let state = ConsentState::Ready {
+                    scopes: grant.scopes,
+                    connected_at: grant.connected_at,
+                    identity: grant.identity,
+                };
+                Ok(Looked { state, seen: None, until })
+            }
             Outlook::Missing { needed, reason } => Err(Unmet { needed, reason }),
         })
     }
@@ -256,12 +306,15 @@ fn no_link(error: &ConnectError, principal: &Principal, need: &ProviderNeed) -> 
     caller_failures::no_link(error, principal, provider, need.tools.first())
 }
 
-fn failed(failure: Failure, principal: &Principal, need: &ProviderNeed) -> ConsentState {
-    ConsentState::Failed(if principal.is_local() {
-        failure
-    } else {
-        caller_failures::for_user(failure, Some(&need.provider), need.tools.first())
-    })
+impl Looked {
+    fn failed(failure: Failure, principal: &Principal, need: &ProviderNeed) -> Self {
+        let failure = if principal.is_local() {
+            failure
+        } else {
+            caller_failures::for_user(failure, Some(&need.provider), need.tools.first())
+        };
+        Self { state: ConsentState::Failed(failure), seen: None, until: None }
+    }
 }
 
 /// Failure of a provider that has taken longer than [`PROVIDER_TIMEOUT`].

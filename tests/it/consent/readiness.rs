@@ -98,8 +98,9 @@ async fn tools_of_one_provider_get_one_link_for_the_scopes_of_all() {
     for part in ["Planner", "<code>read</code>, <code>write</code>", "notes:read", "notes:write"] {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }
-    // The page stays as it is: neither another look nor a call asks for more.
-    for _ in 0..2 {
+    // The page stays as it is: neither another look nor a call asks for more. The last look
+    // repeats the answer of the one before.
+    for _ in 0..3 {
         assert_eq!(prompt(&world.only(&["read", "write"], LINK).await).url, link);
     }
     let called = world.call_tool("read", Some("Planner")).await;
@@ -212,6 +213,15 @@ async fn trouble_with_one_provider_leaves_the_others_usable() {
         "{failure:?}"
     );
     assert!(matches!(gone.state, ConsentState::RefusedOften), "{gone:?}");
+    // Not every poll waits for it.
+    let asked = world.provider.received("GET /.well-known/");
+    let polled = tokio::time::timeout(Duration::from_secs(2), world.only(&["slow_read"], LINK));
+    let slow = polled.await.unwrap();
+    assert!(matches!(slow.state, ConsentState::Failed(_)), "{slow:?}");
+    assert_eq!(world.provider.received("GET /.well-known/"), asked);
+    world.pass(Duration::from_secs(15));
+    world.only(&["slow_read"], LINK).await;
+    assert_eq!(world.provider.received("GET /.well-known/"), asked + 1);
 
     world.issues("first", "notes:read");
     world.consent_by(&prompt(fine).url).await;
