@@ -75,13 +75,16 @@
 //! - Each kind of record has one owner in [`broker`], which alone holds its [`store::Table`], the right
 //!   to write it: grants and their freshness `broker::grant`, authorizations
 //!   [`broker::consent::Consents`], ended access [`broker::users::Users`], sessions
-//!   [`broker::sign_in`], calls with keys [`broker::once`].
+//!   [`broker::sign_in`], calls with keys [`broker::once`], confirmations of calls and needs of plan
+//!   runs [`broker::confirm`].
 //! - A grant is used only under the [`binding`](model::grant::Binding) that it was given for.
 //! - A credential goes only to the [`hosts`](model::hosts::Hosts) of its provider; an access token
 //!   also to an application whose key says `tokens = true`.
 //! - An argument reaches a path segment, a query value, a header value or a JSON value, and never
 //!   the host, the number of segments or the JSON around it.
 //! - Every outbound request passes [`net::Net::send`]; nothing relaxes its rules.
+//! - The request of a call is sent from one place (`broker/call/send.rs`), and only after its user has
+//!   confirmed it, if the tool asks for that ([`model::Tool::confirm`]).
 //! - A form counts only in the browser that was shown its page (`web/pages/csrf.rs`), and a link only in
 //!   the browser of the person who asked for it.
 //! - `/mcp`, `/sse` and `/messages` are reachable only through the gate, and a session or stream
