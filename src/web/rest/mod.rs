@@ -1,8 +1,9 @@
 //! REST APIs for other programs. Each folder speaks the contract of one product. A route is a row
 //! of [`super::routes`], like that of a page.
 //!
-//! [`gate`] stands before every route: it identifies the [`RestCaller`], which handlers find in the
-//! request's extensions. [`answer`] writes responses and errors in the form of each contract.
+//! [`gate`] stands before every route: it identifies the [`RestCaller`](crate::identity::RestCaller),
+//! which handlers find in the request's extensions. [`answer`] writes responses and errors in the
+//! form of each contract.
 
 pub(super) mod answer;
 pub mod arcade;
