@@ -44,7 +44,7 @@ pub enum RunError {
     TooLarge(usize),
     #[error("too much was stored within the last hour")]
     TooMany,
-    /// The id is in use for another user, or the user's access was ended meanwhile.
+    /// The id is in use for another user, or the user's access has ended since the write began.
     #[error("there is no such run of this user")]
     NotTheirs,
 }

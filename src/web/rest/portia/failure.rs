@@ -1,4 +1,4 @@
-//! Which failures a client's agent may try to overcome by itself.
+//! Failures that a client's agent may overcome without a person.
 
 use crate::model::FailureKind;
 use crate::model::failure::Retry;

@@ -70,8 +70,8 @@ impl Context {
     }
 }
 
-/// Parts of the path. Whatever they are, the answer is JSON: a client repeats after an error that is
-/// not.
+/// Parts of the path. The answer to parts that cannot be read is JSON too: a client repeats after an
+/// error that is not.
 pub(in crate::web) struct InPath<T>(T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {

@@ -51,6 +51,11 @@ impl World {
         Self::altered(None, |_| more.to_owned(), |_| {}).await
     }
 
+    /// Like [`Self::new`], with a tool whose user confirms each call.
+    pub(super) async fn with_payments() -> Self {
+        Self::altered(None, world::payments, world::confirm_payments).await
+    }
+
     /// A server with the keys of two applications and of one person.
     pub(super) async fn of_many() -> Self {
         Self::altered(Some("https://tools.example"), |_| String::new(), |_| {}).await
