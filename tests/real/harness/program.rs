@@ -25,6 +25,7 @@ impl Program {
         let language = match is_python {
             // The frameworks need another major version of MCP's SDK than the clients.
             true if file.starts_with("agents/mcp1/") => "COUNTERSIGN_REAL_AGENTS_PYTHON",
+            true if file.starts_with("arcade/") => "COUNTERSIGN_REAL_ARCADE_PYTHON",
             true => "COUNTERSIGN_REAL_PYTHON",
             false => "COUNTERSIGN_REAL_NODE",
         };
@@ -43,17 +44,22 @@ impl Program {
         program
     }
 
-    /// Reads its next line.
-    fn line(&self) -> Value {
+    /// Reads its next line: the answer to [`Self::say`].
+    pub fn line(&self) -> Value {
         let line = self.output.next(&format!("a line of {}", self.file));
         let line = line.unwrap_or_else(|| panic!("{} has ended", self.file));
         serde_json::from_slice(&line).expect("a line is JSON")
     }
 
-    /// Sends a message and waits for the answer.
-    pub fn ask(&mut self, what: &Value) -> Value {
+    /// Sends a message and does not wait.
+    pub fn say(&mut self, what: &Value) {
         let stdin = self.stdin.as_mut().expect("stdin is open");
         stdin.write_all(format!("{what}\n").as_bytes()).expect("it reads");
+    }
+
+    /// Sends a message and waits for the answer.
+    pub fn ask(&mut self, what: &Value) -> Value {
+        self.say(what);
         self.line()
     }
 

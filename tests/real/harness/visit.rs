@@ -102,6 +102,13 @@ impl Visit {
         self
     }
 
+    /// Opens this page first, e.g. to sign in at an application.
+    #[must_use]
+    pub fn after(mut self, page: &str) -> Self {
+        self.0.args(["--after", page]);
+        self
+    }
+
     /// Saves the source of every page of ours that it sees.
     #[must_use]
     pub fn keeping_pages(mut self, file: &Path) -> Self {

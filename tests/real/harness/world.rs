@@ -99,7 +99,7 @@ impl World {
     }
 
     /// Whether the authorization server still honours a token.
-    fn is_active(&self, token: &str) -> bool {
+    pub fn is_active(&self, token: &str) -> bool {
         let headers = [
             ("authorization", "Basic dXBzdHJlYW06dXBzdHJlYW0tc2VjcmV0"),
             ("content-type", "application/x-www-form-urlencoded"),

@@ -1,12 +1,13 @@
 // The person who is asked: opens Countersign's link, presses "Continue", signs in at the authorization server, ticks
 // and unticks, allows or denies, and reads the page at the end.
 //
-//   node consent.mjs URL [--deny] [--untick SCOPE]… [--login NAME] [--hold FILE] [--pages FILE]
+//   node consent.mjs URL [--deny] [--untick SCOPE]… [--login NAME] [--hold FILE] [--pages FILE] [--after URL]
 //   {"steps":[{"method":"GET","url":"http://127.0.0.1:8971/connect/…","status":200},…],"final_status":200,…}
 //
 // Nothing secret is printed: no query, no ticket, no cookie. `--hold` stops before the callback and keeps its URL and
 // this browser's cookie in FILE (mode 0600), for tests that send it late, twice, or from another browser. `--pages`
-// adds the source of every page of Countersign's to FILE, for tests that search it.
+// adds the source of every page of Countersign's to FILE, for tests that search it. `--after` opens another page first,
+// such as one that signs the person in at an application.
 
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
@@ -27,7 +28,8 @@ export async function approve(url, { pages = null, ...wishes } = {}) {
   }
 }
 
-async function walk(visitor, url, { deny = false, untick = [], login = 'ana', hold = null }) {
+async function walk(visitor, url, { deny = false, untick = [], login = 'ana', hold = null, after = null }) {
+  if (after) await visitor.visit(after);
   await visitor.visit(url);
   const ours = new URL(url).origin;
   let asked = false;
@@ -91,6 +93,7 @@ async function main() {
       login: { type: 'string', default: 'ana' },
       hold: { type: 'string' },
       pages: { type: 'string' },
+      after: { type: 'string' },
       json: { type: 'boolean', default: true },
     },
   });

@@ -16,6 +16,8 @@ const given = options({
   keys: { bearer: 'shared-token-0123456789', header: 'shared-header-0123456789', query: 'shared-query-0123456789', user: 'robot', password: 'shared:pässword-0123456789' },
 });
 
+const GMAIL_SCOPE = 'https://www.googleapis.com/auth/gmail.readonly';
+
 let log = [];
 let notes = new Map();
 let nextId = 0;
@@ -117,9 +119,18 @@ async function route(request, response, url, body) {
       if (!(await authorize(request, response, 'notes:write'))) return undefined;
       if (!notes.delete(decodeURIComponent(id))) return sendJson(response, 404, { message: 'no such note' });
       return response.writeHead(204).end();
+    case 'GET /gmail/:id':
+      return (await authorize(request, response, GMAIL_SCOPE)) && sendJson(response, 200, threads(url));
     default:
       return sendJson(response, 404, { message: `no route ${request.method} ${url.pathname}` });
   }
+}
+
+/** The mailbox of everyone, as Gmail lists it: `GET /gmail/v1/users/me/threads`. */
+function threads(url) {
+  if (url.pathname !== '/gmail/v1/users/me/threads') return { threads: [], resultSizeEstimate: 0 };
+  const all = ['Lunch on Friday?', 'Your invoice', 'Notes of the meeting'].map((snippet, at) => ({ id: `thread-${at}`, snippet, historyId: '7' }));
+  return { threads: all.slice(0, Number(url.searchParams.get('maxResults') ?? 100)), resultSizeEstimate: all.length };
 }
 
 /** Which key a request brought, or null. */
