@@ -2,7 +2,6 @@
 //!
 //! - [`authorize`]: one consent, as an application asks for it and follows it
 //! - [`run`]: the tools of a plan run, with what its calls have shown
-//! - [`connections`]: a user's accounts, and what their tools still need
 //! - [`token`]: the token behind it, for an application that may have it
 //! - [`connections`]: a user's accounts, and what their tools still need
 //! - [`memo`]: repeats an answer while nothing has changed
