@@ -226,7 +226,7 @@ fn every_method(kind: Kind) {
         let is_served = !NOT_SERVED.iter().any(|group| method.starts_with(group));
         assert!(!is_served, "{method} is not tried");
     }
-    for group in ["admin.secrets.list", "tools.scheduled.list"] {
+    for group in ["admin.auth_providers.list", "tools.scheduled.list"] {
         let error = client.fails(group, json!([]), json!({}));
         assert_error(&error, "NotFoundError", 404, "not_found");
     }
