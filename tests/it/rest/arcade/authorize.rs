@@ -273,7 +273,7 @@ async fn a_second_application_finds_nothing_by_the_ids_of_the_first() {
     assert_eq!(world.get(&app, "/v1/admin/user_connections").await.ok()["total_count"], 1);
 }
 
-fn requirements(names: &[&str], more: Value) -> Value {
+fn requirements(names: &[&str], more: &Value) -> Value {
     let mut body = json!({"tool_names": names});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body
@@ -284,7 +284,7 @@ async fn several_tools_need_one_consent_for_each_provider() {
     let world = World::on_machine().await;
     let ask = async |body: Value| world.post("any", "/v1/tools/requirements", body).await;
     let names = ["Notes.Read", "notes_write", "Umbra.Look", "Github.SetStarred"];
-    let looked = ask(requirements(&names, json!({}))).await.ok();
+    let looked = ask(requirements(&names, &json!({}))).await.ok();
     let acme = json!({
         "met": false,
         "provider_id": "acme",
@@ -298,7 +298,7 @@ async fn several_tools_need_one_consent_for_each_provider() {
     assert_eq!(looked["secrets"], json!({"met": true, "items": {}}));
     assert_eq!((&looked["met"], &looked["authorization"]["met"]), (&json!(false), &json!(false)));
 
-    let asked = ask(requirements(&names, json!({"authorize": true}))).await.ok();
+    let asked = ask(requirements(&names, &json!({"authorize": true}))).await.ok();
     let items = &asked["authorization"]["items"];
     assert_eq!(items.as_object().unwrap().len(), 2);
     let acme = &items["acme"];
@@ -308,11 +308,11 @@ async fn several_tools_need_one_consent_for_each_provider() {
     world.consent("", "", text(acme, "url")).await;
     let completed = status(&world, "any", text(acme, "authorization_id"), "45").await.ok();
     assert_eq!(text(&completed, "status"), "completed");
-    let after = ask(requirements(&names, json!({}))).await.ok();
+    let after = ask(requirements(&names, &json!({}))).await.ok();
     assert_eq!(after["authorization"]["items"]["acme"]["met"], true);
     assert_eq!(after["authorization"]["items"]["umbra"]["met"], false);
     let both = json!({"tools": [{"tool_name": "Notes.Read", "tool_version": "1.0.0"}]});
-    let met = ask(requirements(&["Github.SetStarred"], both)).await.ok();
+    let met = ask(requirements(&["Github.SetStarred"], &both)).await.ok();
     assert_eq!(met["met"], true);
 }
 
