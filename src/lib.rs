@@ -75,8 +75,8 @@
 //! - Each kind of record has one owner in [`broker`], which alone holds its [`store::Table`], the right
 //!   to write it: grants and their freshness `broker::grant`, authorizations
 //!   [`broker::consent::Consents`], ended access [`broker::users::Users`], sessions
-//!   [`broker::sign_in`], calls with keys [`broker::once`], confirmations of calls and needs of plan
-//!   runs [`broker::confirm`].
+//!   [`broker::sign_in`], calls with keys [`broker::once`], secrets of applications
+//!   [`broker::rest_secrets`], confirmations of calls and needs of plan runs [`broker::confirm`].
 //! - A grant is used only under the [`binding`](model::grant::Binding) that it was given for.
 //! - A credential goes only to the [`hosts`](model::hosts::Hosts) of its provider; an access token
 //!   also to an application whose key says `tokens = true`.

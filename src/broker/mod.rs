@@ -9,6 +9,7 @@
 //! - [`accounts`]: the accounts that a user has connected: lists and ends them
 //! - [`ready`]: what several tools together still need of their user
 //! - [`once`]: calls that run at most once under a key
+//! - [`rest_secrets`]: secrets that administrators store over REST
 //! - [`users`]: which user has connected what, and ending it, for operators and applications
 //! - [`runs`]: what clients of Portia's contract store of their plans and users
 //! - [`events`]: the event log that every event passes
@@ -24,6 +25,7 @@ pub mod events;
 mod grant;
 pub mod once;
 pub mod ready;
+pub mod rest_secrets;
 pub mod runs;
 pub mod sign_in;
 pub mod users;
@@ -46,6 +48,7 @@ pub use consent::{ConnectError, NotYours, VisitingBrowser};
 use events::Events;
 use grant::Grants;
 use once::OnceCalls;
+use rest_secrets::RestSecrets;
 use runs::Runs;
 use sign_in::Browsers;
 use users::Users;
@@ -72,6 +75,7 @@ struct Inner {
     once: OnceCalls,
     /// Answers to polls for readiness.
     answers: ready::Answers,
+    rest_secrets: RestSecrets,
     events: Events,
     /// Work that must outlive the call that began it, such as a refresh between sending and
     /// storing.
@@ -194,6 +198,7 @@ impl Broker {
             events.clone(),
         );
         let once = OnceCalls::new(tables.once);
+        let rest_secrets = RestSecrets::new(tables.rest_secrets);
         Self(Arc::new(Inner {
             parts,
             grants,
@@ -205,6 +210,7 @@ impl Broker {
             confirmations,
             once,
             answers: ready::Answers::default(),
+            rest_secrets,
             events,
             tasks,
         }))

@@ -33,6 +33,7 @@ pub mod reason;
 pub mod refresh_life;
 pub mod request_problem;
 pub mod requester;
+pub mod rest_secret;
 pub mod result;
 pub mod retention;
 pub mod run;

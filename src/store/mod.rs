@@ -40,6 +40,7 @@
 //! | `confirmation/<ticket>` | a [`CallConfirmation`](crate::model::CallConfirmation), the question to a user whether a call may run |
 //! | `needs/<user>/<run>` | the [`RunNeeds`](crate::model::RunNeeds) of that user's plan run |
 //! | `once/<app>/<key>` | a call that runs [`Once`](crate::model::once::Once) under that key |
+//! | `restsecret/<app>/<key>` | a [`RestSecret`](crate::model::rest_secret::RestSecret) of an application |
 //! | `signin/<state>` | a browser that is [`LoginAttempt`](crate::model::LoginAttempt), until its `state` is redeemed |
 //!
 //! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>`, `<cookie>`, `<app>`, `<id>`, `<run>`,
@@ -65,6 +66,7 @@ mod once;
 mod opened;
 pub mod private_file;
 mod records;
+mod rest_secrets;
 mod runs;
 mod seen;
 mod tables;

@@ -15,6 +15,7 @@ use crate::model::authorization::State;
 use crate::model::grant::Used;
 use crate::model::once::Once;
 use crate::model::reason::{ConsentFailure, GrantEnd, LinkProblem, RevocationResult};
+use crate::model::rest_secret::RestSecret;
 use crate::model::run::{EndUserFacts, Memory, PlanRun, ReportedCall, StoredPlan};
 use crate::model::{
     Authorization, AuthorizationAttempt, CallConfirmation, Caller, Grant, LoginAttempt, RunNeeds,
@@ -121,6 +122,11 @@ impl Record for RunNeeds {
     const VERSION: u32 = 1;
 }
 
+impl Record for RestSecret {
+    const NAME: &'static str = "secret of an application";
+    const VERSION: u32 = 1;
+}
+
 impl Record for Once {
     const NAME: &'static str = "call with a key";
     const VERSION: u32 = 1;
@@ -204,6 +210,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<CallConfirmation>("confirmation/"),
     Kind::of::<RunNeeds>("needs/"),
     Kind::of::<Once>("once/"),
+    Kind::of::<RestSecret>("restsecret/"),
 ];
 
 impl Kind {

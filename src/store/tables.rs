@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use super::records::{Cutoff, Record};
 use super::{Held, Key, LazyStore, Result, Store};
 use crate::model::once::Once;
+use crate::model::rest_secret::RestSecret;
 use crate::model::run::{EndUserFacts, Memory, PlanRun, ReportedCall, StoredPlan};
 use crate::model::{
     Authorization, AuthorizationAttempt, CallConfirmation, Caller, Grant, LoginAttempt, RunNeeds,
@@ -52,6 +53,7 @@ pub struct Tables {
     pub browsers: BrowserTables,
     pub cutoffs: Table<Cutoff>,
     pub once: Table<Once>,
+    pub rest_secrets: Table<RestSecret>,
     pub runs: RunTables,
     pub confirmations: ConfirmationTables,
 }
@@ -104,6 +106,7 @@ impl LazyStore {
             browsers: BrowserTables { sessions: Table::of(&store), logins: Table::of(&store) },
             cutoffs: Table::of(&store),
             once: Table::of(&store),
+            rest_secrets: Table::of(&store),
             runs: RunTables {
                 plans: Table::of(&store),
                 runs: Table::of(&store),
@@ -316,5 +319,20 @@ impl Table<Once> {
         over: Option<&Held<Once>>,
     ) -> Result<Option<Held<Once>>> {
         Box::pin(self.store().await?.begin_once(space, key, once, over)).await
+    }
+}
+
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
+impl Table<RestSecret> {
+    /// Stores a secret of an application, `space`, in place of `over` (`None`: where there is
+    /// none). False if another writer was faster.
+    pub async fn put(
+        &self,
+        space: &str,
+        secret: &RestSecret,
+        over: Option<&Held<RestSecret>>,
+    ) -> Result<bool> {
+        self.store().await?.put_rest_secret(space, secret, over).await
     }
 }

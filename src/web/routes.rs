@@ -19,8 +19,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use super::pages::sign_in::SignInPages;
 use super::pages::{accounts, confirm, connect, sign_in};
 use super::rest::arcade::{
-    authorize, confirm_user, execute, health as arcade_health, requirements, status, tools,
-    user_connections,
+    authorize, confirm_user, execute, health as arcade_health, requirements, secrets, settings,
+    status, tools, user_connections,
 };
 use super::rest::portia;
 use super::rest::{self, RestState};
@@ -231,6 +231,11 @@ const TABLE: &[Route] = table! {
     Post   authorize::PROVIDER_PATH,          Rest, SERVED, SMALL,  ExtraSlashes, Rest(authorize::authorize);
     Get    status::PATH,                      Rest, SERVED, UNREAD, ExtraSlashes, Rest(status::status);
     Post   requirements::PATH,                Rest, SERVED, SMALL,  ExtraSlashes, Rest(requirements::requirements);
+    Get    secrets::COLLECTION_PATH,          RestAdmin, SERVED, UNREAD, ExtraSlashes, Rest(secrets::list);
+    Post   secrets::ITEM_PATH,                RestAdmin, SERVED, SMALL,  Exact, Rest(secrets::put);
+    Delete secrets::ITEM_PATH,                RestAdmin, SERVED, UNREAD, Exact, Rest(secrets::delete);
+    Get    settings::PATH,                    RestAdmin, SERVED, UNREAD, ExtraSlashes, Rest(settings::get);
+    Put    settings::PATH,                    RestAdmin, SERVED, SMALL,  ExtraSlashes, Rest(settings::put);
     // Which issuer gives tokens for this server; whether it works.
     Get     well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::metadata);
     Options well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::preflight);

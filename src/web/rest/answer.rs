@@ -31,6 +31,7 @@ pub(in crate::web) enum ErrorName {
     NotFound,
     PayloadTooLarge,
     RateLimited,
+    ReadOnly,
     RequestTimeout,
     ToolAuthorizationRequired,
     ToolFailed,

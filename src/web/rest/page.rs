@@ -41,6 +41,11 @@ impl Default for Paging {
 }
 
 impl Paging {
+    /// The first items of a list, as many as `limit`, unless the query says otherwise.
+    pub(in crate::web) fn up_to(limit: usize) -> Self {
+        Self { limit, offset: 0 }
+    }
+
     /// Reads a parameter of a query; ignores those that are not about pages.
     ///
     /// # Errors

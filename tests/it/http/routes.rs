@@ -53,6 +53,11 @@ const MIRROR: &str = "
     POST    /v1/auth/authorize                        rest         -PKI  65536  slashes
     GET     /v1/auth/status                           rest         -PKI  -      slashes
     POST    /v1/tools/requirements                    rest         -PKI  65536  slashes
+    GET     /v1/admin/secrets                         rest-admin   -PKI  -      slashes
+    POST    /v1/admin/secrets/{key}                   rest-admin   -PKI  65536  exact
+    DELETE  /v1/admin/secrets/{key}                   rest-admin   -PKI  -      exact
+    GET     /v1/admin/settings/session_verification   rest-admin   -PKI  -      slashes
+    PUT     /v1/admin/settings/session_verification   rest-admin   -PKI  65536  slashes
     GET     /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     OPTIONS /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     GET     /.well-known/oauth-protected-resource     anyone       ---I  -      slashes

@@ -72,13 +72,13 @@ impl World {
     }
 
     /// A server with keys: those of the applications `app`, which gets its users' tokens and may
-    /// administer, `plain` and `other`, which have no such rights, and the one of the user `ana`.
+    /// administer, `other_admin`, which may administer, `plain` and `other`, which may not, and the one of the user `ana`.
     /// The key of each is its name, followed by `-s-key`.
     pub(super) async fn for_many() -> Self {
         let rights = |name: &str| ApplicationSettings {
             verifier_url: Some(format!("https://{name}.example/verify").parse().unwrap()),
             confirm: ConfirmOrder::Before,
-            admin: name == "app",
+            admin: matches!(name, "app" | "other_admin"),
             tokens: name == "app",
             next_origins: Vec::new(),
         };
@@ -87,6 +87,7 @@ impl World {
             application("app"),
             application("plain"),
             application("other"),
+            application("other_admin"),
             key("ana", KeyHolder::Person(UserId::new("ana"))),
         ];
         let auth = ResolvedAuth { issuer: None, keys };

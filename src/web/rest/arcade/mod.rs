@@ -6,6 +6,8 @@ pub mod confirm_user;
 pub mod execute;
 pub mod health;
 pub mod requirements;
+pub mod secrets;
+pub mod settings;
 pub mod status;
 pub mod tools;
 pub mod user_connections;

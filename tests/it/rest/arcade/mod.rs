@@ -1,5 +1,6 @@
 //! Arcade's contract.
 
+mod admin;
 mod authorize;
 mod execute;
 mod once;
