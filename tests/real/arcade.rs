@@ -205,6 +205,24 @@ fn administers_connections(client: &mut Client) {
     assert_eq!(asked["status"], "pending", "{asked}");
 }
 
+fn administers_secrets(client: &mut Client) {
+    let secret = json!({ "value": "value-of-the-secret", "description": "For a test" });
+    let made = if client.kind.is_python() {
+        client.post("/v1/admin/secrets/SERVICE_KEY", &secret)
+    } else {
+        client.call("admin.secrets.create", json!(["SERVICE_KEY"]), secret)
+    };
+    assert_eq!((text(&made, "key"), text(&made, "description")), ("SERVICE_KEY", "For a test"));
+    let listed = client.call("admin.secrets.list", json!([]), json!({}));
+    assert!(!listed.to_string().contains("value-of-the-secret"), "{listed}");
+    let [only] = &listed["items"].as_array().unwrap()[..] else { panic!("not one: {listed}") };
+    assert_eq!(text(only, "id"), text(&made, "id"));
+    let gone = client.call("admin.secrets.delete", json!([text(only, "id")]), json!({}));
+    assert_eq!(gone, Value::Null);
+    let listed = client.call("admin.secrets.list", json!([]), json!({}));
+    assert_eq!(listed["items"], json!([]), "{listed}");
+}
+
 // ── The tests ───────────────────────────────────────────────────────────────
 
 fn every_method(kind: Kind) {
@@ -220,6 +238,7 @@ fn every_method(kind: Kind) {
     starts_authorizations(&keyed, &mut client);
     asks_for_requirements(&mut client);
     administers_connections(&mut client);
+    administers_secrets(&mut client);
     let untried = client.untried();
     let untried: Vec<_> = untried.as_array().unwrap().iter().filter_map(Value::as_str).collect();
     for method in untried {
@@ -233,8 +252,7 @@ fn every_method(kind: Kind) {
 }
 
 /// Groups of methods whose paths answer 404.
-const NOT_SERVED: [&str; 4] =
-    ["admin.auth_providers.", "admin.authProviders.", "admin.secrets.", "tools.scheduled."];
+const NOT_SERVED: [&str; 3] = ["admin.auth_providers.", "admin.authProviders.", "tools.scheduled."];
 
 #[test]
 fn every_method_of_arcadepy() {
