@@ -103,7 +103,6 @@ impl Users {
         let asked = store.call_confirmations().await?.into_iter().map(|held| held.value);
         let mut links = asked.filter(|it| it.caller == *caller && it.is_open(now)).count();
         let sessions = self.cutoffs.delete_begun(caller).await?;
-        let runs = self.runs.delete_of(caller).await?;
         let mut accounts = self.consents.end_unclaimed_of(caller).await?;
         for held in store.authorizations_of(caller).await? {
             let Some(held) = self.consents.delete(held).await? else {
@@ -123,6 +122,8 @@ impl Users {
         for held in store.grants(caller).await? {
             accounts.extend(self.consents.disconnect(caller, held.value, by, |_| true).await?);
         }
+        // Last, so that no document keeps access from ending.
+        let runs = self.runs.delete_of(caller).await?;
         Ok(EndedAccess { accounts, links, sessions, runs })
     }
 

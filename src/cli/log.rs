@@ -20,9 +20,9 @@ use writer::LogWriter;
 /// Levels, the quietest first.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Parts of `countersign` for which `COUNTERSIGN_LOG` may set a level.
-const PARTS: [&str; 15] = [
+const PARTS: [&str; 16] = [
     "app", "broker", "catalog", "cli", "config", "identity", "mcp", "model", "net", "oauth",
-    "record", "registry", "store", "upstream", "web",
+    "record", "registry", "store", "upstream", "web", "words",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

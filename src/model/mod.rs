@@ -23,6 +23,7 @@ pub mod id;
 pub mod identity;
 pub mod input_required;
 pub mod lifetime;
+pub mod nesting;
 pub mod oauth;
 pub mod once;
 pub mod outcome;

@@ -48,6 +48,7 @@ impl StoreError {
             Self::Replaced | Self::Contended => "call again".into(),
             Self::Backend(error) => error.hint(),
             Self::Record(RecordError::TooNew { .. }) => "use the newer Countersign".into(),
+            Self::Record(RecordError::TooDeep(_)) => "send fewer lists within lists".into(),
             Self::Seal(_) | Self::Record(RecordError::Malformed(_)) => {
                 "connect the account again".into()
             }

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::backend::Key;
 use crate::model::authorization::State;
 use crate::model::grant::Used;
+use crate::model::nesting::nesting;
 use crate::model::once::Once;
 use crate::model::reason::{ConsentFailure, GrantEnd, LinkProblem, RevocationResult};
 use crate::model::rest_secret::RestSecret;
@@ -232,7 +233,12 @@ pub enum RecordError {
     TooNew { name: &'static str, found: u32, known: u32 },
     #[error("a {0} record is not readable")]
     Malformed(&'static str),
+    #[error("a {0} record is nested too deeply to be read again")]
+    TooDeep(&'static str),
 }
+
+/// Levels of JSON that a record may have; `serde_json` reads 128.
+const MAX_NESTING: usize = 126;
 
 #[derive(Serialize)]
 struct Written<'a, T> {
@@ -263,9 +269,14 @@ pub(super) fn encode<T: Record>(
     record: &T,
     of: Option<&Caller>,
 ) -> Result<Zeroizing<Vec<u8>>, RecordError> {
-    serde_json::to_vec(&Written { v: record.version(), d: record, of })
+    let plain = serde_json::to_vec(&Written { v: record.version(), d: record, of })
         .map(Zeroizing::new)
-        .map_err(|_| RecordError::Malformed(T::NAME))
+        .map_err(|_| RecordError::Malformed(T::NAME))?;
+    // A record that is never read again stays for ever, and ends walks over all records of a user.
+    if nesting(&plain) > MAX_NESTING {
+        return Err(RecordError::TooDeep(T::NAME));
+    }
+    Ok(plain)
 }
 
 pub(super) fn decode<T: Record>(plain: &[u8]) -> Result<T, RecordError> {

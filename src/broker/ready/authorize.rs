@@ -21,6 +21,7 @@ pub struct AuthorizationView {
     pub caller: Caller,
     /// `None` if no user consents there: the tools need no account, or the server's own.
     pub provider: Option<ProviderId>,
+    pub account: AccountName,
     /// Once it is completed, all scopes of the grant; before that, the scopes that it is asked for.
     pub scopes: Scopes,
     pub state: ViewState,
@@ -114,7 +115,8 @@ impl Broker {
             }
         };
         let provider = Some(link.provider.clone());
-        Ok(Some(AuthorizationView { caller: caller.clone(), provider, scopes, state }))
+        let account = link.account.clone();
+        Ok(Some(AuthorizationView { caller: caller.clone(), provider, account, scopes, state }))
     }
 
     /// Returns the account that this user has connected at a provider; of several accounts, the one
@@ -141,6 +143,7 @@ impl Broker {
         Ok(usable.into_iter().next().map(|grant| AuthorizationView {
             caller: caller.clone(),
             provider: Some(grant.provider),
+            account: grant.account,
             scopes: grant.scopes,
             state: ViewState::Completed { connected: grant.identity },
         }))
@@ -157,7 +160,8 @@ impl AuthorizationView {
     /// A consent that is not needed.
     pub fn unneeded(caller: Caller) -> Self {
         let state = ViewState::Completed { connected: None };
-        Self { caller, provider: None, scopes: Scopes::none(), state }
+        let account = AccountName::default();
+        Self { caller, provider: None, account, scopes: Scopes::none(), state }
     }
 
     fn of(caller: Caller, ProviderConsent { need, state }: ProviderConsent) -> Self {
@@ -173,6 +177,7 @@ impl AuthorizationView {
             ConsentState::RefusedOften => (need.scopes, ViewState::RefusedOften),
             ConsentState::Failed(failure) => (need.scopes, ViewState::Unavailable(failure)),
         };
-        Self { caller, provider: Some(need.provider.id.clone()), scopes, state }
+        let (provider, account) = (Some(need.provider.id.clone()), need.account);
+        Self { caller, provider, account, scopes, state }
     }
 }

@@ -4,6 +4,7 @@ use super::{Asking, ConsentState, ProviderConsent};
 use crate::broker::accounts::list::{Account, AccountState};
 use crate::broker::{Broker, caller_failures};
 use crate::model::event::CallOutcome;
+use crate::model::gateway::OfferedTools;
 use crate::model::text::shown;
 use crate::model::tool::CONNECTIONS;
 use crate::model::{Failure, Principal, ToolName};
@@ -77,8 +78,21 @@ impl Broker {
         let is_ready = |tool: &ToolName| !needed.iter().any(|it| it.need.tools.contains(tool));
         let ready = known.into_iter().filter(is_ready).collect();
         let for_user = |account: Account| for_user(account, principal);
-        let accounts = accounts.into_iter().map(for_user).collect();
+        let accounts = accounts
+            .into_iter()
+            .filter(|account| self.offers_provider(principal, &account.provider))
+            .map(for_user)
+            .collect();
         Ok(Connections { accounts, needed, ready, unknown })
+    }
+
+    /// Whether accounts of a provider concern a caller: at a gateway, only where one of its tools
+    /// uses them.
+    fn offers_provider(&self, principal: &Principal, provider: &str) -> bool {
+        principal.offered == OfferedTools::All
+            || self.catalogue().registry().entries_for(principal).any(|entry| {
+                entry.tool().provider.as_ref().is_some_and(|own| own.as_str() == provider)
+            })
     }
 
     /// Divides names into tools that the user may use, each once, and the others.

@@ -42,6 +42,8 @@ impl Runs {
         if value.len() > MAX_MEMORY_BYTES {
             return Err(RunError::TooLarge(MAX_MEMORY_BYTES));
         }
+        // Before the run is read: a deletion of its user may end between the two.
+        let began_at = self.now();
         let store = self.store().await?;
         let Some(caller) = store.plan_run(space, run).await?.map(|held| held.value.caller) else {
             return Err(RunError::NotTheirs);
@@ -51,7 +53,7 @@ impl Runs {
         for _ in 0..MAX_WRITE_ATTEMPTS {
             let held = store.memory(space, run, name).await?;
             if self.0.tables.memories.put(space, &memory, held.as_ref()).await? {
-                return self.undo_if_cut_off(store, &memory.caller, memory.stored_at).await;
+                return self.undo_if_cut_off(store, &memory.caller, began_at).await;
             }
         }
         Err(StoreError::Contended.into())

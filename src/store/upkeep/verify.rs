@@ -214,6 +214,15 @@ mod tests {
                 ("session", 0, vec![]),
                 ("signin", 0, vec![]),
                 ("cutoff", 0, vec![]),
+                ("plan", 0, vec![]),
+                ("planrun", 0, vec![]),
+                ("memory", 0, vec![]),
+                ("toolcall", 0, vec![]),
+                ("person", 0, vec![]),
+                ("confirmation", 0, vec![]),
+                ("needs", 0, vec![]),
+                ("once", 0, vec![]),
+                ("restsecret", 0, vec![]),
                 ("hobby", 0, vec!["hobby/…"]),
             ]
         );

@@ -8,7 +8,11 @@ use serde::de::DeserializeOwned;
 
 use super::answer::{ErrorName, problem};
 use crate::model::face::Face;
+use crate::model::nesting::nesting;
 use crate::web::body;
+
+/// Levels of JSON that a body may have.
+const MAX_NESTING: usize = 100;
 
 /// Why a body cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +61,10 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyProblem> {
+    // Less than `serde_json` reads, since a part of the body may be stored deeper than it came.
+    if nesting(body) > MAX_NESTING {
+        return Err(BodyProblem::Unfit(format!("the body has more than {MAX_NESTING} levels")));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let (path, error) = (error.path().to_string(), error.into_inner());
@@ -124,6 +132,8 @@ mod tests {
         let typed = unfit(r#"{"user_id": "a", "inner": {"count": "s3cret"}}"#);
         assert_eq!(typed, "`inner.count` has a wrong type or value");
         assert!(unfit(r#"{"user_id": "a"} x"#).starts_with("after the body: "));
+        let deep = format!(r#"{{"user_id": "a", "x": {}1{}}}"#, "[".repeat(100), "]".repeat(100));
+        assert_eq!(unfit(&deep), "the body has more than 100 levels");
         let read: Question =
             parse(br#"{"user_id": "ana", "inner": {"count": 2}, "later": 1}"#).unwrap();
         assert_eq!((read.user_id.as_str(), read.inner.unwrap().count), ("ana", 2));

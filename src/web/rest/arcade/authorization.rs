@@ -14,7 +14,7 @@ use crate::broker::ready::authorize::{AuthorizationView, ViewState};
 use crate::identity::RestCaller;
 use crate::model::grant::AccountIdentity;
 use crate::model::secret::fingerprint;
-use crate::model::{Caller, ConnectPrompt, Failure, Principal, ProviderId, Scopes, UserId};
+use crate::model::{Caller, ConnectPrompt, Failure, Principal, ProviderId, UserId};
 
 /// A consent, given or not.
 #[derive(Serialize, JsonSchema)]
@@ -144,7 +144,7 @@ impl AuthorizationAnswer {
 
     /// A consent, with the token if there is one to hand out.
     pub(super) fn of(view: AuthorizationView, token: Option<SecretString>) -> Self {
-        let AuthorizationView { caller, provider, scopes, state } = view;
+        let AuthorizationView { caller, provider, scopes, state, .. } = view;
         let connection = || AuthorizationId::of_connection(&caller.user, provider.as_ref());
         let (id, status, url, connected) = match state {
             ViewState::Completed { connected } => {
@@ -196,7 +196,7 @@ pub(super) async fn token_for(
     let provider = view.provider.as_ref().and_then(|id| broker.provider(id.as_str()));
     match (&view.state, provider) {
         (ViewState::Completed { .. }, Some(provider)) if caller.gets_tokens() => {
-            broker.hand_out_token(principal, &provider, &Scopes::none()).await
+            broker.hand_out_token(principal, &provider, &view.account).await
         }
         _ => Ok(None),
     }

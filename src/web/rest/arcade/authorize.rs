@@ -23,6 +23,9 @@ use crate::web::rest::{RestState, body};
 
 pub(in crate::web) const TOOL_PATH: &str = "/v1/tools/authorize";
 pub(in crate::web) const PROVIDER_PATH: &str = "/v1/auth/authorize";
+/// Scopes of one request, and bytes of each; a provider has fewer, and refuses a longer address.
+const MAX_SCOPES: usize = 100;
+const MAX_SCOPE_BYTES: usize = 200;
 
 /// Message about a consent that the user is not asked for any more.
 pub(super) const REFUSED_OFTEN: &str = "the user has refused this access too often within the last hour to be asked again; a user who changes their mind connects it on this server's page /connections";
@@ -147,6 +150,12 @@ impl Asked<'_> {
             return Err(Box::new(malformed("`auth_requirement.provider_type` must be `oauth2`")));
         }
         let scopes = oauth2.and_then(|oauth2| oauth2.scopes).unwrap_or_default();
+        if scopes.len() > MAX_SCOPES || scopes.iter().any(|scope| scope.len() > MAX_SCOPE_BYTES) {
+            let message = format!(
+                "`auth_requirement.oauth2.scopes` takes {MAX_SCOPES} scopes of {MAX_SCOPE_BYTES} bytes"
+            );
+            return Err(Box::new(malformed(message)));
+        }
         if !scopes.iter().all(|scope| is_scope(scope)) {
             let message = "a scope in `auth_requirement.oauth2.scopes` has characters that no scope has (RFC 6749 §3.3)";
             return Err(Box::new(malformed(message)));

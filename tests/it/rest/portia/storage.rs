@@ -172,6 +172,10 @@ async fn documents_that_cannot_be_stored_are_refused() {
     let path = run_path();
     let mut other_plan = plan();
     other_plan["id"] = json!("plan-1");
+    // Stored, it would be deeper than a record can be read.
+    let deep = (0..110).fold(json!(1), |inner, _| json!([inner]));
+    let mut deep_plan = plan();
+    deep_plan["steps"] = deep.clone();
     let big = with("plan_run_inputs", json!({"x": "y".repeat(1_600_000)}));
     for (method, path, body, status) in [
         ("PUT", &*path, with("state", json!("DONE")), 400),
@@ -179,6 +183,8 @@ async fn documents_that_cannot_be_stored_are_refused() {
         ("PUT", &path, with("end_user", json!("\n")), 400),
         ("PUT", "/api/v0/plan-runs/prun-1/", good.clone(), 400),
         ("PUT", &path, big, 413),
+        ("PUT", &path, with("plan_run_inputs", json!({ "x": deep })), 400),
+        ("POST", PLANS, deep_plan, 400),
         ("POST", PLANS, other_plan, 400),
         ("POST", PLANS, json!([]), 400),
         ("POST", PLANS, json!({"id": PLAN}), 400),
