@@ -84,7 +84,11 @@ enum Command {
     #[command(
         after_help = "countersign schema > tools.schema.json, and `#:schema ./tools.schema.json` as the first line of tools.toml"
     )]
-    Schema,
+    Schema {
+        /// Write the OpenAPI document of the REST API instead, which a server has at /openapi.json.
+        #[arg(long)]
+        openapi: bool,
+    },
     /// Let a tools.toml that is found in its folder act in your name.
     #[command(
         after_help = "Trusts the file as it is now: after a change, look it over and trust it anew. Not needed for a file named with --config or COUNTERSIGN_CONFIG, or for the one in the configuration folder."
@@ -169,8 +173,12 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Check { file, json, online } => {
             check::run(find(file.or(cli.config).as_deref())?, json, online, &mut out)
         }
-        Command::Schema => {
-            let schema = serde_json::to_string_pretty(&crate::config::file::schema())?;
+        Command::Schema { openapi } => {
+            let schema = if openapi {
+                serde_json::to_string_pretty(crate::web::rest::openapi::document())?
+            } else {
+                serde_json::to_string_pretty(&crate::config::file::schema())?
+            };
             out.line(&schema)?;
             Ok(Exit::Done)
         }

@@ -17,13 +17,13 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::pages::sign_in::SignInPages;
-use super::pages::{accounts, confirm, connect, sign_in};
+use super::pages::{accounts, confirm, connect, docs, sign_in};
 use super::rest::arcade::{
     authorize, confirm_user, execute, health as arcade_health, requirements, secrets, settings,
     status, tools, user_connections,
 };
-use super::rest::portia;
 use super::rest::{self, RestState};
+use super::rest::{openapi, portia};
 use super::well_known::{self, Metadata};
 use super::{McpHandlers, gateway, health};
 use crate::broker::Broker;
@@ -243,6 +243,9 @@ const TABLE: &[Route] = table! {
     Options well_known::ROOT,             Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::preflight);
     Get    "/health",                     Anyone, SERVED, UNREAD, ExtraSlashes, Broker(health::ready);
     Get    "/health/live",                Anyone, SERVED, UNREAD, Exact, Broker(health::live);
+    // The documentation of the REST routes.
+    Get    openapi::PATH,                 Anyone,    SERVED, UNREAD, Exact, Broker(openapi::show);
+    Get    docs::PATH,                    OwnOrigin, SERVED, UNREAD, Exact, Broker(docs::show);
     // MCP.
     Any    "/mcp",                        Gate,   SERVED, MCP, ExtraSlashes, Mcp(streamable);
     Get    "/sse",                        Gate,   SERVED, UNREAD, ExtraSlashes, Mcp(sse);

@@ -6,6 +6,7 @@ pub(super) mod confirm;
 pub(super) mod connect;
 pub(super) mod cookie;
 mod csrf;
+pub(super) mod docs;
 mod error;
 pub(super) mod layout;
 mod link;

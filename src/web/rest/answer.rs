@@ -42,15 +42,15 @@ pub(in crate::web) enum ErrorName {
 }
 
 /// `{"name", "message"}`: an error for Arcade's clients.
-#[derive(Serialize)]
-struct ArcadeError {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ArcadeError {
     name: ErrorName,
     message: String,
 }
 
 /// `{"error", "detail"}`: an error for Portia's clients.
-#[derive(Serialize)]
-struct PortiaError {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct PortiaError {
     error: ErrorName,
     detail: String,
 }

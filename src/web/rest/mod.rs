@@ -10,6 +10,7 @@ pub mod arcade;
 pub(super) mod body;
 pub(super) mod gate;
 pub(super) mod limits;
+pub mod openapi;
 mod page;
 pub mod portia;
 mod value;

@@ -22,6 +22,7 @@ pub(in crate::web) struct NotANumber(String);
 
 /// Part of a list, in the shape of Arcade's contract.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
 pub(in crate::web) struct Page<T> {
     items: Vec<T>,
     /// Most items of a page.

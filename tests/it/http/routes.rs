@@ -64,6 +64,8 @@ const MIRROR: &str = "
     OPTIONS /.well-known/oauth-protected-resource     anyone       ---I  -      slashes
     GET     /health                                   anyone       -PKI  -      slashes
     GET     /health/live                              anyone       -PKI  -      exact
+    GET     /openapi.json                             anyone       -PKI  -      exact
+    GET     /docs                                     own-origin   -PKI  -      exact
     ANY     /mcp                                      gate         -PKI  mcp    slashes
     GET     /sse                                      gate         -PKI  -      slashes
     POST    /messages                                 gate         -PKI  mcp    slashes

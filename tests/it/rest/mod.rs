@@ -1,5 +1,6 @@
 //! The REST faces, over HTTP.
 
 mod arcade;
+mod openapi;
 mod portia;
 mod world;

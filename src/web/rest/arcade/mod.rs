@@ -89,7 +89,7 @@ fn unavailable(error: &(dyn Error + 'static)) -> Response {
 
 /// An error that names the consent which is missing.
 #[derive(Serialize, JsonSchema)]
-struct ConsentRequired {
+pub(in crate::web) struct ConsentRequired {
     name: ErrorName,
     message: String,
     /// `None` if the user has refused too often to be asked.

@@ -4,7 +4,7 @@
 //! 408, 409, 429 and those from 500 up are for faults before the call: Arcade's clients repeat the
 //! whole request after each of them, and after a lost answer ([`repeat`]).
 
-mod answer;
+pub(in crate::web) mod answer;
 pub mod error_kind;
 mod repeat;
 

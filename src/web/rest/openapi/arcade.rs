@@ -1,0 +1,225 @@
+//! Operations of Arcade's contract.
+
+use axum::http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::{Operation, Schemas};
+use crate::model::face::Face;
+use crate::web::rest::arcade::authorization::AuthorizationAnswer;
+use crate::web::rest::arcade::execute::answer::ExecuteAnswer;
+use crate::web::rest::arcade::tools::answer::ToolAnswer;
+use crate::web::rest::arcade::{
+    ConsentRequired, authorize, confirm_user, execute, health, requirements, secrets, settings,
+    status, tools, user_connections,
+};
+use crate::web::rest::page::Page;
+
+fn operation(
+    method: Method,
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+) -> Operation {
+    Operation::new(Face::Arcade, method, path, id, summary)
+}
+
+pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
+    let mut all = tools(schemas);
+    all.extend(consents(schemas));
+    all.extend(administration(schemas));
+    all.extend(settings(schemas));
+    all
+}
+
+fn tools(schemas: &mut Schemas) -> Vec<Operation> {
+    let ok = StatusCode::OK;
+    let formatted = |operation: Operation| {
+        of_user(operation).query("format", one_format(), "Form of the tools.")
+    };
+    let get = |path, id, summary| operation(Method::GET, path, id, summary);
+    vec![
+        get(health::PATH, "health", "Tells whether the server can serve its users.")
+            .answer::<health::Health>(ok, schemas)
+            .answer::<health::Health>(StatusCode::SERVICE_UNAVAILABLE, schemas)
+            .without_key(),
+        filtered(get(tools::COLLECTION_PATH, "listTools", "Lists the tools."))
+            .query(
+                "include_format",
+                json!({ "type": "string" }),
+                "Further forms, separated by commas.",
+            )
+            .answer::<Page<ToolAnswer>>(ok, schemas),
+        of_user(get(tools::ITEM_PATH, "getTool", "Returns a tool."))
+            .query(
+                "include_format",
+                json!({ "type": "string" }),
+                "Further forms, separated by commas.",
+            )
+            .answer::<ToolAnswer>(ok, schemas),
+        formatted(filtered(get(
+            tools::FORMATTED_COLLECTION_PATH,
+            "listFormattedTools",
+            "Lists the tools in the form of a model's API.",
+        )))
+        .answer::<Page<Map<String, Value>>>(ok, schemas),
+        formatted(get(
+            tools::FORMATTED_ITEM_PATH,
+            "getFormattedTool",
+            "Returns a tool in the form of a model's API.",
+        ))
+        .answer::<Map<String, Value>>(ok, schemas),
+        operation(
+            Method::POST,
+            execute::PATH,
+            "executeTool",
+            "Runs a tool. Status 403 and `tool_authorization_required` ask for a consent.",
+        )
+        .body::<execute::ExecuteTool>(schemas)
+        .answer::<ExecuteAnswer>(ok, schemas)
+        .answer::<ConsentRequired>(StatusCode::FORBIDDEN, schemas)
+        .errors(&[StatusCode::NOT_FOUND]),
+        operation(
+            Method::POST,
+            requirements::PATH,
+            "askRequirements",
+            "Tells which consents several tools still need.",
+        )
+        .body::<requirements::RequirementsQuestion>(schemas)
+        .answer::<requirements::RequirementsAnswer>(ok, schemas)
+        .errors(&[StatusCode::NOT_FOUND]),
+    ]
+}
+
+fn consents(schemas: &mut Schemas) -> Vec<Operation> {
+    let ok = StatusCode::OK;
+    vec![
+        operation(
+            Method::POST,
+            authorize::TOOL_PATH,
+            "authorizeTool",
+            "Asks for the consent that a tool needs.",
+        )
+        .body::<authorize::AuthorizeTool>(schemas)
+        .answer::<AuthorizationAnswer>(ok, schemas)
+        .errors(&[StatusCode::NOT_FOUND]),
+        operation(
+            Method::POST,
+            authorize::PROVIDER_PATH,
+            "authorize",
+            "Asks for a consent to scopes of a provider.",
+        )
+        .body::<authorize::Authorize>(schemas)
+        .answer::<AuthorizationAnswer>(ok, schemas)
+        .errors(&[StatusCode::NOT_FOUND]),
+        operation(Method::GET, status::PATH, "authorizationStatus", "Tells how far a consent is.")
+            .required_query("id", json!({ "type": "string" }), "Id of the authorization.")
+            .query(
+                "wait",
+                json!({ "type": "integer", "minimum": 0, "maximum": 59 }),
+                "Seconds to wait for the user.",
+            )
+            .answer::<AuthorizationAnswer>(ok, schemas)
+            .errors(&[StatusCode::NOT_FOUND]),
+        operation(
+            Method::POST,
+            confirm_user::PATH,
+            "confirmUser",
+            "Tells which user sits at a browser.",
+        )
+        .body::<confirm_user::ConfirmUser>(schemas)
+        .answer::<confirm_user::ConfirmedUser>(ok, schemas),
+    ]
+}
+
+fn administration(schemas: &mut Schemas) -> Vec<Operation> {
+    let of_connections = |operation: Operation| {
+        operation.query("user_id", json!({ "type": "string" }), "Only this user's.").query(
+            "provider_id",
+            json!({ "type": "string" }),
+            "Only of this provider.",
+        )
+    };
+    let collection = user_connections::COLLECTION_PATH;
+    vec![
+        paged(of_connections(operation(
+            Method::GET,
+            collection,
+            "listConnections",
+            "Lists the accounts that users have connected.",
+        )))
+        .answer::<Page<user_connections::UserConnection>>(StatusCode::OK, schemas),
+        of_connections(operation(
+            Method::DELETE,
+            collection,
+            "endConnections",
+            "Ends a user's connections, and deletes what is stored about them.",
+        ))
+        .answer::<user_connections::EndedConnections>(StatusCode::OK, schemas),
+        operation(
+            Method::DELETE,
+            user_connections::ITEM_PATH,
+            "endConnection",
+            "Ends a connection.",
+        )
+        .empty(StatusCode::NO_CONTENT),
+    ]
+}
+
+fn settings(schemas: &mut Schemas) -> Vec<Operation> {
+    let ok = StatusCode::OK;
+    // A client sends back what it was answered, with every key.
+    let session_verification = schemas.answered::<settings::SessionVerification>().to_value();
+    vec![
+        paged(operation(
+            Method::GET,
+            secrets::COLLECTION_PATH,
+            "listSecrets",
+            "Lists the secrets of the key, without their values.",
+        ))
+        .answer::<Page<secrets::SecretAnswer>>(ok, schemas),
+        operation(Method::POST, secrets::ITEM_PATH, "storeSecret", "Stores a secret of the key.")
+            .body::<secrets::SecretToPut>(schemas)
+            .answer::<secrets::SecretAnswer>(ok, schemas),
+        operation(Method::DELETE, secrets::ITEM_PATH, "deleteSecret", "Deletes a secret.")
+            .empty(StatusCode::NO_CONTENT),
+        operation(
+            Method::GET,
+            settings::PATH,
+            "readSessionVerification",
+            "Returns the page that tells users apart.",
+        )
+        .answer::<settings::SessionVerification>(ok, schemas),
+        operation(
+            Method::PUT,
+            settings::PATH,
+            "changeSessionVerification",
+            "Refuses every value but the present one, which is in tools.toml.",
+        )
+        .body_as("application/json", session_verification)
+        .answer::<settings::SessionVerification>(ok, schemas),
+    ]
+}
+
+/// Adds the parameters of lists of tools.
+fn filtered(operation: Operation) -> Operation {
+    paged(of_user(operation))
+        .query("toolkit", json!({ "type": "string" }), "Only tools of this toolkit.")
+        .query("filter", json!({ "type": "string" }), "A JSON object: what the tools do.")
+}
+
+fn of_user(operation: Operation) -> Operation {
+    operation.query("user_id", json!({ "type": "string" }), "The user whose consents count.")
+}
+
+fn paged(operation: Operation) -> Operation {
+    let number = |least| json!({ "type": "integer", "minimum": least });
+    operation.query("limit", number(1), "Most items; 25 without it, and at most 100.").query(
+        "offset",
+        number(0),
+        "Number of items to leave out.",
+    )
+}
+
+fn one_format() -> Value {
+    json!({ "type": "string", "enum": ["arcade", "openai", "anthropic"] })
+}
