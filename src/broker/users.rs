@@ -76,7 +76,7 @@ impl Users {
     }
 
     /// Users who have an open link, a redirect under way, an unclaimed consent, a call to confirm or
-    /// just confirmed, or a browser session.
+    /// just confirmed, a browser session, or documents of plan runs.
     ///
     /// # Errors
     /// The store cannot be read.

@@ -5,7 +5,7 @@
 //! ([`RestCaller::space`](crate::identity::RestCaller::space)); records of another space do not
 //! exist for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -94,6 +94,27 @@ impl Store {
         self.clear::<ReportedCall>(REPORTED_CALL, |it| is_over(it.stored_at)).await?;
         self.clear::<Memory>(MEMORY, |it| is_over(it.stored_at)).await?;
         self.clear::<EndUserFacts>(END_USER, |it| is_over(it.stored_at)).await
+    }
+
+    /// Adds each user about whom a client has stored something.
+    pub(super) async fn add_users_of_documents(&self, callers: &mut HashSet<Caller>) -> Result<()> {
+        let mut runs = self.opened::<PlanRun>(PLAN_RUN);
+        while let Some(page) = runs.next().await? {
+            callers.extend(page.into_iter().map(|held| held.value.caller));
+        }
+        let mut memories = self.opened::<Memory>(MEMORY);
+        while let Some(page) = memories.next().await? {
+            callers.extend(page.into_iter().map(|held| held.value.caller));
+        }
+        let mut calls = self.opened::<ReportedCall>(REPORTED_CALL);
+        while let Some(page) = calls.next().await? {
+            callers.extend(page.into_iter().map(|held| held.value.caller));
+        }
+        let mut users = self.opened::<EndUserFacts>(END_USER);
+        while let Some(page) = users.next().await? {
+            callers.extend(page.into_iter().map(|held| held.value.caller));
+        }
+        Ok(())
     }
 
     /// Deletes what is about this user. Returns the number of runs.

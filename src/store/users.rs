@@ -181,7 +181,8 @@ impl Store {
     }
 
     /// Returns each user once who has an open link at `now`, a redirect under way, an unconfirmed
-    /// or unclaimed consent, a call to confirm or just confirmed, or a browser session.
+    /// or unclaimed consent, a call to confirm or just confirmed, a browser session, or documents of
+    /// plan runs.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError) if the store cannot be read.
@@ -214,6 +215,7 @@ impl Store {
         while let Some(page) = sessions.next().await? {
             callers.extend(page.into_iter().map(|held| held.value.caller));
         }
+        self.add_users_of_documents(&mut callers).await?;
         Ok(callers.into_iter().collect())
     }
 

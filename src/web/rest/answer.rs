@@ -1,7 +1,7 @@
 //! Responses of the REST faces: JSON, and errors in the form of each contract.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -116,6 +116,10 @@ pub(in crate::web) fn refused(face: Face, denied: &Denied) -> Response {
     };
     let mut response = problem(face, status, name, format!("{denied}; {}", denied.hint()));
     add_refusal_headers(denied, None, &mut response);
+    // Arcade's JavaScript client waits for as long as `Retry-After` says, and then repeats.
+    if matches!(denied, Denied::TooManyFailures) {
+        response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+    }
     response
 }
 

@@ -266,6 +266,19 @@ async fn what_is_stored_goes_with_the_user() {
         ended.unwrap().runs
     };
     assert_eq!(records(&world).await.len(), 5);
+    // An operator finds them by name, although they have connected nothing.
+    let mut found: Vec<String> = world
+        .app()
+        .broker
+        .users()
+        .who_began()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|caller| format!("{} {}", caller.namespace, caller.user))
+        .collect();
+    found.sort();
+    assert_eq!(found, ["key:app ana", "key:app ben"]);
     // What is stored in the same millisecond counts as begun before.
     world.pass(Duration::from_secs(1));
     assert_eq!(end("ana").await, 1);
