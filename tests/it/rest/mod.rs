@@ -3,4 +3,5 @@
 mod arcade;
 mod openapi;
 mod portia;
+mod walk;
 mod world;

@@ -80,8 +80,16 @@ impl Place {
     }
 }
 
+/// Opens sled. A store that was just dropped may hold its lock for a moment: its last thread ends by
+/// itself.
 fn open_sled(path: &Path) -> SledBackend {
-    SledBackend::open(path, &ring_key(), Time::from_millis(0)).unwrap().0
+    for _ in 0..2_000 {
+        match SledBackend::open(path, &ring_key(), Time::from_millis(0)) {
+            Ok((opened, _)) => return opened,
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    panic!("sled stayed locked");
 }
 
 struct Actor {
