@@ -51,6 +51,6 @@ mod tests {
                 assert!(name.starts_with(&format!("{id}_")), "{id}: {name}");
             }
         }
-        assert!(toolkit("nobody").is_none());
+        assert!(toolkit("unknown").is_none());
     }
 }

@@ -54,8 +54,8 @@ async fn run(browser: &Browser, link: &str) -> Page {
     browser.post(link, &[("answer", "run"), ("shown", page.shown())]).await
 }
 
-/// The digest of the page and the token of the form are no secrets to whoever opens a page of
-/// their own: only the session decides.
+/// A user who opens a page of their own knows its digest and form token, so these prove nothing:
+/// only the session decides.
 #[tokio::test]
 async fn only_the_user_whose_call_it_is_can_answer() {
     let world = World::new().await;

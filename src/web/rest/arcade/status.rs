@@ -59,7 +59,7 @@ pub(in crate::web) async fn status(
         Ok(query) => query,
         Err(message) => return malformed(message),
     };
-    // The id names a user of this caller, whoever made the id.
+    // A client may have made the id up: its user is looked for among this caller's own.
     let known = AuthorizationId::parse(&id);
     let known = known.and_then(|known| Some((caller.principal(Some(known.user())).ok()?, known)));
     let Some((principal, known)) = known else { return unknown() };
