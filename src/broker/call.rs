@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::accounts::by_name::ChoiceError;
 use super::client::credential;
 use super::consent::LinkOrder;
-use super::grant::access::{Access, AccessError, Ready};
+use super::grant::access::{Access, AccessError, Outlook, Ready};
 use super::{Broker, Catalogue, ConnectError, Connection, caller_failures};
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::event::CallOutcome;
@@ -172,6 +172,9 @@ impl Run<'_> {
     /// Executes with the operator's own secret. There is no token to refresh and no consent to ask
     /// for.
     async fn with_shared(&self, shared: &Shared) -> Outcome {
+        if let Err(unsent) = self.sending.settle(Some(self.provider), None).await {
+            return *unsent;
+        }
         match credential::shared(shared).await {
             Ok(credential) => outcome_of(self.execute(None, &credential).await),
             Err(error) => {
@@ -209,7 +212,7 @@ impl Run<'_> {
                     .ask(connection, &self.tool.scopes, asked_by, PromptReason::Ended)
                     .await;
             }
-            Err(error) => return self.no_access(&error),
+            Err(outcome) => return *outcome,
         };
         let refused = match self.execute_with(connection, &first).await {
             Ok(Answer::Done(result)) => return Outcome::Complete(result),
@@ -227,7 +230,7 @@ impl Run<'_> {
                 return self.ask(connection, &needed, asked_by, reason).await;
             }
             Ok(Access::Refused) => return self.refused(connection, first, asked_by, refused).await,
-            Err(error) => return self.no_access(&error),
+            Err(outcome) => return *outcome,
         };
         match self.execute_with(connection, &second).await {
             Ok(Answer::InsufficientScope { needed, failure }) => {
@@ -247,14 +250,33 @@ impl Run<'_> {
         Outcome::Failed(caller_failures::no_access(error, self.principal))
     }
 
+    /// Returns a token for the call, or what it lacks. A call that its user has to confirm gets one
+    /// only after that: handing out a token for one use deletes the consent.
     async fn access(
         &self,
         connection: &Connection,
         rejected: Option<&SecretString>,
-    ) -> Result<Access, AccessError> {
+    ) -> Result<Access, Box<Outcome>> {
+        let no_access = |error: AccessError| Box::new(self.no_access(&error));
         // A consent that is held in memory counts like a stored one.
-        self.broker.0.consents.retry_save(&connection.name()).await?;
-        self.broker.0.grants.access(connection, &self.tool.scopes, rejected).await
+        let saved = self.broker.0.consents.retry_save(&connection.name()).await;
+        saved.map_err(|error| no_access(error.into()))?;
+        let (grants, scopes) = (&self.broker.0.grants, &self.tool.scopes);
+        if self.sending.is_unconfirmed() {
+            let outlook = grants.outlook(connection, scopes).await;
+            match outlook.map_err(|error| no_access(error.into()))? {
+                // Not renewed so far: a call tries it again.
+                Outlook::Good(_) | Outlook::Missing { reason: PromptReason::NotRenewed, .. } => {
+                    let account = Some(&connection.account);
+                    self.sending.settle(Some(self.provider), account).await?;
+                }
+                // Nothing is asked about a call that cannot run.
+                Outlook::Missing { needed, reason } => {
+                    return Ok(Access::Missing { needed, reason });
+                }
+            }
+        }
+        grants.access(connection, scopes, rejected).await.map_err(no_access)
     }
 
     async fn execute_with(

@@ -21,6 +21,9 @@ impl Run<'_> {
     ) -> Outcome {
         let Self { provider, tool, .. } = *self;
         let grants = &self.broker.0.grants;
+        if let Err(unsent) = self.sending.settle(Some(provider), None).await {
+            return *unsent;
+        }
         let mut rejected: Option<SecretString> = None;
         loop {
             let token = grants.server_token(catalogue, provider, &tool.scopes, rejected.as_ref());

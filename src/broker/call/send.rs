@@ -1,12 +1,16 @@
 //! The one place from which a call's request is sent. A tool that its user has to confirm is sent
 //! only after that.
+//!
+//! The user is asked before the call gets a token ([`Sending::settle`]), and the answer is used up
+//! when the request is sent: a question must not use up a consent for one call, nor a missing
+//! consent an answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value};
 
 use super::Links;
-use crate::broker::confirm::{Confirmed, UnconfirmedCall};
+use crate::broker::confirm::{Confirmed, UnconfirmedCall, Use};
 use crate::broker::{Broker, caller_failures};
 use crate::model::call_confirmation::ConfirmationContent;
 use crate::model::failure::NotConfirmedReason;
@@ -31,6 +35,24 @@ pub(super) struct Sending<'a> {
 }
 
 impl Sending<'_> {
+    /// Whether the user has to confirm the call, and has not been asked by this call.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        self.tool.confirm.is_some() && !self.is_confirmed.load(Ordering::Relaxed)
+    }
+
+    /// Asks the user to confirm the call, if that is needed. Uses up no answer. Call it before the
+    /// call gets its token.
+    ///
+    /// # Errors
+    /// The outcome, if the user has not confirmed the call.
+    pub(super) async fn settle(
+        &self,
+        provider: Option<&Provider>,
+        account: Option<&AccountName>,
+    ) -> Result<(), Box<Outcome>> {
+        self.confirm(Use::Later, provider, account).await
+    }
+
     /// Sends the request.
     ///
     /// # Errors
@@ -41,14 +63,7 @@ impl Sending<'_> {
         account: Option<&AccountName>,
         credential: Option<&Credential>,
     ) -> Result<Answer, Box<Outcome>> {
-        if let Some(question) = &self.tool.confirm
-            && !self.is_confirmed.load(Ordering::Relaxed)
-        {
-            // Boxed: most calls ask nothing, and their future should not be as large as if they
-            // did.
-            Box::pin(self.confirm(question, provider, account)).await?;
-            self.is_confirmed.store(true, Ordering::Relaxed);
-        }
+        self.confirm(Use::Now, provider, account).await?;
         let (upstream, api) = (&self.broker.0.parts.upstream, provider.map(Provider::api));
         let Self { tool, arguments, principal, .. } = self;
         Ok(upstream.execute_for(&principal.caller, tool, api, arguments, credential).await)
@@ -56,7 +71,25 @@ impl Sending<'_> {
 
     async fn confirm(
         &self,
+        usage: Use,
+        provider: Option<&Provider>,
+        account: Option<&AccountName>,
+    ) -> Result<(), Box<Outcome>> {
+        if let Some(question) = &self.tool.confirm
+            && !self.is_confirmed.load(Ordering::Relaxed)
+        {
+            // Boxed: most calls ask nothing, and their future should not be as large as if they
+            // did.
+            Box::pin(self.confirm_by(question, usage, provider, account)).await?;
+            self.is_confirmed.store(usage == Use::Now, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    async fn confirm_by(
+        &self,
         question: &Template,
+        usage: Use,
         provider: Option<&Provider>,
         account: Option<&AccountName>,
     ) -> Result<(), Box<Outcome>> {
@@ -68,6 +101,7 @@ impl Sending<'_> {
             provider: provider.map(|provider| &provider.id),
             content: ConfirmationContent::of(tool, question, account, &self.arguments),
             may_ask: self.links == Links::Make,
+            usage,
         };
         let because = match self.broker.confirmations().confirmed(&call).await {
             Ok(Confirmed::Yes) => return Ok(()),

@@ -57,6 +57,16 @@ pub(super) struct UnconfirmedCall<'a> {
     pub(super) content: ConfirmationContent,
     /// Whether the caller shows links.
     pub(super) may_ask: bool,
+    pub(super) usage: Use,
+}
+
+/// When a call uses up the user's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Now: the request is sent next.
+    Now,
+    /// Later: the call first gets its token, and may find that it has none.
+    Later,
 }
 
 /// Whether a call may run.
@@ -93,7 +103,7 @@ impl Confirmations {
         Self(Arc::new(Inner { parts, tables, consents, events, limit }))
     }
 
-    /// Decides whether a call may run, and uses up the confirmation if it may.
+    /// Decides whether a call may run, and uses up the confirmation if it runs now.
     ///
     /// # Errors
     /// [`ConnectError`] if the store fails or the user cannot be asked.
@@ -154,6 +164,7 @@ impl Confirmations {
             ConfirmationState::Confirmed { .. } => match confirmation.used(now) {
                 // Confirmed too long ago.
                 None => Step::Missing,
+                Some(_) if call.usage == Use::Later => Step::Done(Confirmed::Yes),
                 Some(used) => match self.0.tables.confirmations.replace(used, &held).await? {
                     Some(_) => Step::Done(Confirmed::Yes),
                     None => Step::Again,

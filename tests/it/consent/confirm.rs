@@ -45,10 +45,10 @@ fn asked(outcome: Outcome) -> ConfirmationPrompt {
 }
 
 #[track_caller]
-fn is_declined(outcome: &Outcome) {
+fn is_declined(outcome: &Outcome, tool: &str) {
     let Outcome::Failed(failure) = outcome else { panic!("{outcome:?}") };
     let declined = FailureKind::NotConfirmed {
-        tool: countersign::model::ToolName::new("pay"),
+        tool: countersign::model::ToolName::new(tool),
         because: NotConfirmedReason::Declined,
     };
     assert_eq!(failure.kind, declined);
@@ -143,7 +143,7 @@ async fn a_declined_call_does_not_run() {
     assert!(world.get(&prompt.url).await.text.contains("You declined: Pay"));
     // The first answer counts: a second tab changes nothing.
     world.press(&prompt.url, "run").await;
-    is_declined(&pay(&world, TO_BEN).await);
+    is_declined(&pay(&world, TO_BEN).await, "pay");
     assert_ne!(asked(pay(&world, TO_BEN).await).id, prompt.id, "it is told once");
     assert_eq!(paid(&world), 0);
 }
@@ -215,6 +215,58 @@ async fn the_account_of_the_call_is_part_of_the_question() {
     world.press(&prompt.url, "run").await;
     assert!(matches!(there().await, Outcome::Complete(_)));
     assert_eq!(world.provider.received("GET /pay_there "), 1);
+}
+
+#[tokio::test]
+async fn a_question_uses_up_no_consent_that_is_for_one_call() {
+    let once = "client_id = \"us\"\nretention = \"use_once\"";
+    let world = world().await.restarted("client_id = \"us\"", once).await;
+    world.provider.says(tokens(r#"{"access_token":"first","scope":"notes:read"}"#));
+    let there = async || called(&world, None, "pay_there", "{}").await;
+    world.consent().await;
+    let declined = asked(there().await);
+    world.press(&declined.url, "decline").await;
+    is_declined(&there().await, "pay_there");
+    let prompt = asked(there().await);
+    world.press(&prompt.url, "run").await;
+    assert_eq!(world.accounts().await.len(), 1, "no token was handed out so far");
+    assert!(matches!(there().await, Outcome::Complete(_)));
+    assert!(world.accounts().await.is_empty());
+    assert_eq!(world.provider.received("GET /pay_there "), 1);
+}
+
+#[tokio::test]
+async fn a_consent_that_ends_first_uses_up_no_answer() {
+    let world = world().await;
+    let short =
+        r#"{"access_token":"first","refresh_token":"r","expires_in":60,"scope":"notes:read"}"#;
+    world.provider.says(tokens(short));
+    world.consent().await;
+    world.pass(Duration::from_mins(5));
+    let there = async || called(&world, None, "pay_there", "{}").await;
+    let prompt = asked(there().await);
+    assert_eq!(world.provider.refreshes(), 0, "the user may decline");
+    world.press(&prompt.url, "run").await;
+    let ended =
+        crate::support::provider::answer("400 Bad Request", "", r#"{"error":"invalid_grant"}"#);
+    world.provider.says(ended);
+    let outcome = there().await;
+    assert!(matches!(outcome, Outcome::AuthorizationRequired(_)), "{outcome:?}");
+    assert_eq!(world.provider.refreshes(), 1);
+    world.provider.says(tokens(short));
+    world.consent().await;
+    assert!(matches!(there().await, Outcome::Complete(_)), "the answer still counts");
+    asked(there().await);
+    assert_eq!(world.provider.received("GET /pay_there "), 1);
+}
+
+#[tokio::test]
+async fn the_server_gets_no_token_for_a_call_that_may_be_declined() {
+    let world = world().await;
+    asked(called(&world, None, "pay_as_server", "{}").await);
+    assert_eq!(world.provider.requests().len(), 0);
+    // Its secret cannot be read.
+    asked(called(&world, None, "pay_by_key", "{}").await);
 }
 
 #[tokio::test]

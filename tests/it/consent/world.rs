@@ -54,17 +54,38 @@ impl World {
         Self::beside(|clock, origin| world::World::at(public, clock, &tools(origin))).await
     }
 
-    /// A world in which each call of `pay`, which needs no account, and of `pay_there`, which needs
-    /// one, has to be confirmed.
+    /// A world in which each call of `pay`, which needs no account, of `pay_there`, which needs one,
+    /// and of `pay_as_server` and `pay_by_key`, which use the server's own, has to be confirmed.
     pub(super) async fn with_payments() -> Self {
         Self::beside(|clock, origin| {
-            let there = r#"
+            let there = format!(
+                r#"
                 [tools.pay_there]
                 description = "Pays there."
                 provider    = "acme"
                 scopes      = ["notes:read"]
                 request     = "GET /pay_there"
-            "#;
+
+                [providers.server]
+                base_url        = "{origin}"
+                client_id       = "us"
+                client_secret   = "cmd:echo s3cret"
+                oauth.token_url = "{origin}/token"
+                oauth.grant     = "client_credentials"
+                [tools.pay_as_server]
+                description = "Pays with the server's own token."
+                provider    = "server"
+                request     = "GET /pay_as_server"
+
+                [providers.keyed]
+                base_url = "{origin}"
+                api_key  = {{ query = "key", value = "file:/none/such" }}
+                [tools.pay_by_key]
+                description = "Pays with the server's own key."
+                provider    = "keyed"
+                request     = "GET /pay_by_key"
+            "#
+            );
             let tools = format!("{}{}{there}", tools_toml(origin), world::payments(origin));
             world::World::altered(None, clock, &tools, world::confirm_payments)
         })
