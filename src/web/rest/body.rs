@@ -1,10 +1,17 @@
 //! JSON bodies of REST requests.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::de::DeserializeOwned;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::answer::{ErrorName, problem};
 use crate::model::face::Face;
@@ -66,7 +73,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyProblem> {
         return Err(BodyProblem::Unfit(format!("the body has more than {MAX_NESTING} levels")));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let read = serde_path_to_error::deserialize(&mut deserializer);
+    let Object(value) = read.map_err(|error| {
         let (path, error) = (error.path().to_string(), error.into_inner());
         let text = error.to_string();
         BodyProblem::Unfit(match error.is_data() {
@@ -77,6 +85,49 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyProblem> {
     })?;
     deserializer.end().map_err(|error| BodyProblem::Unfit(format!("after the body: {error}")))?;
     Ok(value)
+}
+
+/// A value that a client wrote as an object. The derived implementation of a struct would also take a
+/// list, for the fields in their order.
+#[derive(Default)]
+pub(in crate::web) struct Object<T>(pub(in crate::web) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct OfFields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OfFields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+
+        from.deserialize_map(OfFields(PhantomData)).map(Self)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Object<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
 }
 
 impl BodyProblem {
@@ -104,13 +155,13 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Deserialize)]
     struct Question {
         user_id: String,
-        inner: Option<Inner>,
+        inner: Option<Object<Inner>>,
     }
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Deserialize)]
     struct Inner {
         count: u8,
     }
@@ -118,7 +169,8 @@ mod tests {
     fn unfit(body: &str) -> String {
         match parse::<Question>(body.as_bytes()) {
             Err(BodyProblem::Unfit(text)) => text,
-            other => panic!("{other:?}"),
+            Err(problem) => panic!("{problem:?}"),
+            Ok(_) => panic!("{body} was read"),
         }
     }
 
@@ -136,7 +188,16 @@ mod tests {
         assert_eq!(unfit(&deep), "the body has more than 100 levels");
         let read: Question =
             parse(br#"{"user_id": "ana", "inner": {"count": 2}, "later": 1}"#).unwrap();
-        assert_eq!((read.user_id.as_str(), read.inner.unwrap().count), ("ana", 2));
+        assert_eq!((read.user_id.as_str(), read.inner.unwrap().0.count), ("ana", 2));
+    }
+
+    #[test]
+    fn an_object_is_not_read_from_a_list() {
+        for (body, path) in
+            [(r#"["ana", null]"#, "."), (r#"{"user_id": "ana", "inner": [2]}"#, "inner")]
+        {
+            assert_eq!(unfit(body), format!("`{path}` has a wrong type or value"));
+        }
     }
 
     #[tokio::test]

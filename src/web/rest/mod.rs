@@ -9,6 +9,7 @@ pub(super) mod answer;
 pub mod arcade;
 pub(super) mod body;
 pub(super) mod gate;
+pub(in crate::web) mod in_path;
 pub(super) mod limits;
 pub mod openapi;
 mod page;

@@ -11,6 +11,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::document::Exchange;
 use crate::support::browser::{Browser, Page};
 use crate::support::provider::{Act, json as answer};
 use crate::support::world::provider::Provider;
@@ -137,15 +138,16 @@ impl World {
         body: Option<Value>,
         headers: &[(&str, &str)],
     ) -> Reply {
-        let mut request = self.http.request(method, format!("{}{path}", self.address));
+        let mut request = self.http.request(method.clone(), format!("{}{path}", self.address));
         if self.is_for_many {
             request = request.header(HOST, ORIGIN.trim_start_matches("https://"));
         }
         if !key.is_empty() {
             request = request.header(AUTHORIZATION, key);
         }
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+        let sent = body.map(|body| body.to_string()).unwrap_or_default();
+        if !sent.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json").body(sent.clone());
         }
         for (name, value) in headers {
             let name: HeaderName = name.parse().unwrap();
@@ -154,6 +156,17 @@ impl World {
         let reply = request.send().await.unwrap();
         let (status, headers) = (reply.status(), reply.headers().clone());
         let body = reply.bytes().await.unwrap();
+        let media_type = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap());
+        let exchange = Exchange {
+            method: method.as_str(),
+            path,
+            sent_type: Some("application/json"),
+            sent: sent.as_bytes(),
+            status: status.as_u16(),
+            answered_type: media_type,
+            answered: &body,
+        };
+        exchange.check();
         let json = match body.as_ref() {
             [] => Value::Null,
             body => serde_json::from_slice(body)

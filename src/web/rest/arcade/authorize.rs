@@ -19,6 +19,7 @@ use crate::identity::RestCaller;
 use crate::model::face::Face;
 use crate::model::{Principal, Provider, Scopes, ToolName};
 use crate::web::rest::answer::{ErrorName, bad_user, json};
+use crate::web::rest::body::Object;
 use crate::web::rest::{RestState, body};
 
 pub(in crate::web) const TOOL_PATH: &str = "/v1/tools/authorize";
@@ -42,7 +43,7 @@ pub(in crate::web) struct AuthorizeTool {
 /// A consent at a provider.
 #[derive(Deserialize, JsonSchema)]
 pub(in crate::web) struct Authorize {
-    auth_requirement: AuthRequirement,
+    auth_requirement: Object<AuthRequirement>,
     user_id: Option<String>,
     /// Page that the browser goes to at the end.
     next_uri: Option<String>,
@@ -55,12 +56,13 @@ pub(in crate::web) struct AuthRequirement {
     provider_id: Option<String>,
     /// `oauth2`, or absent.
     provider_type: Option<String>,
-    oauth2: Option<OAuth2Requirement>,
+    oauth2: Option<Object<OAuth2Requirement>>,
 }
 
-#[derive(Default, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 pub(in crate::web) struct OAuth2Requirement {
     /// Empty: the scopes that the provider's table always asks for.
+    #[schemars(length(max = MAX_SCOPES), inner(length(max = MAX_SCOPE_BYTES)))]
     scopes: Option<Vec<String>>,
 }
 
@@ -100,7 +102,7 @@ pub(in crate::web) async fn authorize(
         Ok(asked) => asked,
         Err(response) => return *response,
     };
-    let (provider, scopes) = match asked.required(auth_requirement) {
+    let (provider, scopes) = match asked.required(auth_requirement.0) {
         Ok(required) => required,
         Err(response) => return *response,
     };
@@ -149,7 +151,7 @@ impl Asked<'_> {
         if !matches!(provider_type.as_deref(), None | Some("" | "oauth2")) {
             return Err(Box::new(malformed("`auth_requirement.provider_type` must be `oauth2`")));
         }
-        let scopes = oauth2.and_then(|oauth2| oauth2.scopes).unwrap_or_default();
+        let scopes = oauth2.and_then(|oauth2| oauth2.0.scopes).unwrap_or_default();
         if scopes.len() > MAX_SCOPES || scopes.iter().any(|scope| scope.len() > MAX_SCOPE_BYTES) {
             let message = format!(
                 "`auth_requirement.oauth2.scopes` takes {MAX_SCOPES} scopes of {MAX_SCOPE_BYTES} bytes"

@@ -28,6 +28,7 @@ pub(in crate::web) struct ConfirmUser {
     #[serde(with = "crate::model::secret::exposed")]
     #[schemars(with = "String")]
     flow_id: SecretString,
+    #[schemars(length(min = 1, max = 256))]
     user_id: String,
 }
 

@@ -18,6 +18,7 @@ use crate::identity::RestCaller;
 use crate::model::face::Face;
 use crate::model::{Caller, ToolName};
 use crate::web::rest::answer::{bad_user, json};
+use crate::web::rest::body::Object;
 use crate::web::rest::{RestState, body};
 use crate::words;
 
@@ -29,9 +30,11 @@ const MAX_TOOLS: usize = 100;
 /// A question about tools.
 #[derive(Deserialize, JsonSchema)]
 pub(in crate::web) struct RequirementsQuestion {
+    #[schemars(length(max = MAX_TOOLS))]
     tool_names: Option<Vec<String>>,
     /// Further tools. Their `tool_version` is accepted and has no effect.
-    tools: Option<Vec<ToolReference>>,
+    #[schemars(length(max = MAX_TOOLS))]
+    tools: Option<Vec<Object<ToolReference>>>,
     user_id: Option<String>,
     /// Whether each provider that lacks a consent gets a link.
     authorize: Option<bool>,
@@ -108,7 +111,7 @@ pub(in crate::web) async fn requirements(
         Ok(principal) => principal,
         Err(fault) => return bad_user(Face::Arcade, "user_id", fault),
     };
-    let more = question.tools.into_iter().flatten().map(|tool| tool.tool_name);
+    let more = question.tools.into_iter().flatten().map(|tool| tool.0.tool_name);
     let written: Vec<String> = question.tool_names.into_iter().flatten().chain(more).collect();
     if written.is_empty() || written.len() > MAX_TOOLS {
         return malformed(format!("name 1 to {MAX_TOOLS} tools, in `tool_names` or `tools`"));

@@ -1,7 +1,7 @@
 //! `/v1/admin/secrets`: secrets of one application's key. Their values are never answered.
 
 use axum::Extension;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use schemars::JsonSchema;
@@ -16,6 +16,7 @@ use crate::model::face::Face;
 use crate::model::rest_secret::RestSecret;
 use crate::model::time::utc;
 use crate::web::rest::answer::{ErrorName, json};
+use crate::web::rest::in_path::InPath;
 use crate::web::rest::page::{NotANumber, Paging};
 use crate::web::rest::{RestState, body};
 
@@ -26,13 +27,16 @@ pub(in crate::web) const ITEM_PATH: &str = "/v1/admin/secrets/{key}";
 /// Longest value and description, in characters.
 const MAX_VALUE_CHARS: usize = 5000;
 const MAX_KEY_CHARS: usize = 255;
+/// Names of secrets, as a regular expression of the OpenAPI document.
+pub(in crate::web::rest) const KEY: &str = r"^[^\u0000-\u001f\u007f-\u009f]{1,255}$";
 
 /// A secret to store.
 #[derive(Deserialize, JsonSchema)]
 pub(in crate::web) struct SecretToPut {
     #[serde(with = "crate::model::secret::exposed")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", length(min = 1, max = MAX_VALUE_CHARS))]
     value: SecretString,
+    #[schemars(length(max = MAX_VALUE_CHARS))]
     description: Option<String>,
 }
 
@@ -95,7 +99,7 @@ fn paging(uri: &Uri) -> Result<Paging, NotANumber> {
 pub(in crate::web) async fn put(
     State(RestState { broker, .. }): State<RestState>,
     Extension(caller): Extension<RestCaller>,
-    Path(key): Path<String>,
+    InPath(key): InPath<String>,
     request: Request,
 ) -> Response {
     let SecretToPut { value, description } = match body::json(request).await {
@@ -125,7 +129,7 @@ pub(in crate::web) async fn put(
 pub(in crate::web) async fn delete(
     State(RestState { broker, .. }): State<RestState>,
     Extension(caller): Extension<RestCaller>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Response {
     match broker.delete_rest_secret(&caller.space(), &id).await {
         Ok(true) => StatusCode::NO_CONTENT.into_response(),

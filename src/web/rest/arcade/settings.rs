@@ -17,13 +17,21 @@ use crate::web::rest::body;
 pub(in crate::web) const PATH: &str = "/v1/admin/settings/session_verification";
 
 /// How an application confirms the browsers of its users.
-#[derive(PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(PartialEq, Eq, Serialize, JsonSchema)]
 pub(in crate::web) struct SessionVerification {
     verifier_url: Option<String>,
     /// Whether links work without a confirmation: never.
-    #[serde(default)]
     unsafe_skip_verification: bool,
     /// Whether that could be chosen: never.
+    unsafe_skip_verification_choice_allowed: bool,
+}
+
+/// A setting that a client asks for.
+#[derive(Deserialize, JsonSchema)]
+pub(in crate::web) struct WrittenSessionVerification {
+    verifier_url: Option<String>,
+    #[serde(default)]
+    unsafe_skip_verification: bool,
     #[serde(default)]
     unsafe_skip_verification_choice_allowed: bool,
 }
@@ -51,9 +59,18 @@ pub(in crate::web) async fn put(
     Extension(caller): Extension<RestCaller>,
     request: Request,
 ) -> Response {
-    let asked: SessionVerification = match body::json(request).await {
+    let WrittenSessionVerification {
+        verifier_url,
+        unsafe_skip_verification,
+        unsafe_skip_verification_choice_allowed,
+    } = match body::json(request).await {
         Ok(body) => body,
         Err(problem) => return problem.answer(Face::Arcade),
+    };
+    let asked = SessionVerification {
+        verifier_url,
+        unsafe_skip_verification,
+        unsafe_skip_verification_choice_allowed,
     };
     let set = SessionVerification::of(&caller);
     if asked == set {

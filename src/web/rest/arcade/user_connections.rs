@@ -5,7 +5,7 @@
 //! the issuer. No token or key of a user is ever shown.
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -26,6 +26,7 @@ use crate::model::{Caller, ProviderId, UserId};
 use crate::store::StoreError;
 use crate::web::rest::RestState;
 use crate::web::rest::answer::{ErrorName, bad_user, json as answer};
+use crate::web::rest::in_path::InPath;
 use crate::web::rest::page::{NotANumber, Page, Paging};
 
 /// Path of all connections of an application's users.
@@ -178,7 +179,7 @@ pub(in crate::web) async fn list(
 pub(in crate::web) async fn end(
     State(state): State<RestState>,
     Extension(caller): Extension<RestCaller>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Response {
     let unknown = || {
         let message = "there is no such connection of your users; list them anew";

@@ -41,20 +41,12 @@ fn tools(schemas: &mut Schemas) -> Vec<Operation> {
         get(health::PATH, "health", "Tells whether the server can serve its users.")
             .answer::<health::Health>(ok, schemas)
             .answer::<health::Health>(StatusCode::SERVICE_UNAVAILABLE, schemas)
-            .without_key(),
+            .for_anyone(),
         filtered(get(tools::COLLECTION_PATH, "listTools", "Lists the tools."))
-            .query(
-                "include_format",
-                json!({ "type": "string" }),
-                "Further forms, separated by commas.",
-            )
+            .list_in_query("include_format", formats(), "Further forms, separated by commas.")
             .answer::<Page<ToolAnswer>>(ok, schemas),
         of_user(get(tools::ITEM_PATH, "getTool", "Returns a tool."))
-            .query(
-                "include_format",
-                json!({ "type": "string" }),
-                "Further forms, separated by commas.",
-            )
+            .list_in_query("include_format", formats(), "Further forms, separated by commas.")
             .answer::<ToolAnswer>(ok, schemas),
         formatted(filtered(get(
             tools::FORMATTED_COLLECTION_PATH,
@@ -77,7 +69,7 @@ fn tools(schemas: &mut Schemas) -> Vec<Operation> {
         .body::<execute::ExecuteTool>(schemas)
         .answer::<ExecuteAnswer>(ok, schemas)
         .answer::<ConsentRequired>(StatusCode::FORBIDDEN, schemas)
-        .errors(&[StatusCode::NOT_FOUND]),
+        .errors(&[StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY]),
         operation(
             Method::POST,
             requirements::PATH,
@@ -112,7 +104,11 @@ fn consents(schemas: &mut Schemas) -> Vec<Operation> {
         .answer::<AuthorizationAnswer>(ok, schemas)
         .errors(&[StatusCode::NOT_FOUND]),
         operation(Method::GET, status::PATH, "authorizationStatus", "Tells how far a consent is.")
-            .required_query("id", json!({ "type": "string" }), "Id of the authorization.")
+            .required_query(
+                "id",
+                json!({ "type": "string", "minLength": 1 }),
+                "Id of the authorization.",
+            )
             .query(
                 "wait",
                 json!({ "type": "integer", "minimum": 0, "maximum": 59 }),
@@ -132,28 +128,31 @@ fn consents(schemas: &mut Schemas) -> Vec<Operation> {
 }
 
 fn administration(schemas: &mut Schemas) -> Vec<Operation> {
-    let of_connections = |operation: Operation| {
-        operation.query("user_id", json!({ "type": "string" }), "Only this user's.").query(
-            "provider_id",
-            json!({ "type": "string" }),
-            "Only of this provider.",
-        )
+    let user_id = json!({ "type": "string", "minLength": 1, "maxLength": 256 });
+    let of_provider = |operation: Operation| {
+        operation.query("provider_id", json!({ "type": "string" }), "Only of this provider.")
     };
     let collection = user_connections::COLLECTION_PATH;
     vec![
-        paged(of_connections(operation(
-            Method::GET,
-            collection,
-            "listConnections",
-            "Lists the accounts that users have connected.",
-        )))
-        .answer::<Page<user_connections::UserConnection>>(StatusCode::OK, schemas),
-        of_connections(operation(
-            Method::DELETE,
-            collection,
-            "endConnections",
-            "Ends a user's connections, and deletes what is stored about them.",
+        paged(of_provider(
+            operation(
+                Method::GET,
+                collection,
+                "listConnections",
+                "Lists the accounts that users have connected.",
+            )
+            .query("user_id", user_id.clone(), "Only this user's."),
         ))
+        .answer::<Page<user_connections::UserConnection>>(StatusCode::OK, schemas),
+        of_provider(
+            operation(
+                Method::DELETE,
+                collection,
+                "endConnections",
+                "Ends a user's connections, and deletes what is stored about them.",
+            )
+            .required_query("user_id", user_id, "The user."),
+        )
         .answer::<user_connections::EndedConnections>(StatusCode::OK, schemas),
         operation(
             Method::DELETE,
@@ -167,8 +166,6 @@ fn administration(schemas: &mut Schemas) -> Vec<Operation> {
 
 fn settings(schemas: &mut Schemas) -> Vec<Operation> {
     let ok = StatusCode::OK;
-    // A client sends back what it was answered, with every key.
-    let session_verification = schemas.answered::<settings::SessionVerification>().to_value();
     vec![
         paged(operation(
             Method::GET,
@@ -178,6 +175,7 @@ fn settings(schemas: &mut Schemas) -> Vec<Operation> {
         ))
         .answer::<Page<secrets::SecretAnswer>>(ok, schemas),
         operation(Method::POST, secrets::ITEM_PATH, "storeSecret", "Stores a secret of the key.")
+            .variable("key", secrets::KEY)
             .body::<secrets::SecretToPut>(schemas)
             .answer::<secrets::SecretAnswer>(ok, schemas),
         operation(Method::DELETE, secrets::ITEM_PATH, "deleteSecret", "Deletes a secret.")
@@ -195,7 +193,7 @@ fn settings(schemas: &mut Schemas) -> Vec<Operation> {
             "changeSessionVerification",
             "Refuses every value but the present one, which is in tools.toml.",
         )
-        .body_as("application/json", session_verification)
+        .body::<settings::WrittenSessionVerification>(schemas)
         .answer::<settings::SessionVerification>(ok, schemas),
     ]
 }
@@ -204,7 +202,7 @@ fn settings(schemas: &mut Schemas) -> Vec<Operation> {
 fn filtered(operation: Operation) -> Operation {
     paged(of_user(operation))
         .query("toolkit", json!({ "type": "string" }), "Only tools of this toolkit.")
-        .query("filter", json!({ "type": "string" }), "A JSON object: what the tools do.")
+        .json_in_query("filter", filter(), "What the tools do.")
 }
 
 fn of_user(operation: Operation) -> Operation {
@@ -212,12 +210,37 @@ fn of_user(operation: Operation) -> Operation {
 }
 
 fn paged(operation: Operation) -> Operation {
-    let number = |least| json!({ "type": "integer", "minimum": least });
-    operation.query("limit", number(1), "Most items; 25 without it, and at most 100.").query(
-        "offset",
-        number(0),
-        "Number of items to leave out.",
-    )
+    let number = json!({ "type": "integer", "minimum": 0 });
+    operation
+        .query("limit", number.clone(), "Most items; 25 without it, at least 1 and at most 100.")
+        .query("offset", number, "Number of items to leave out.")
+}
+
+/// Schema of the filter of a list of tools.
+fn filter() -> Value {
+    let list = json!({ "type": "array", "items": { "type": "string" } });
+    let rule = json!({
+        "type": "object",
+        "properties": { "any_of": list, "all_of": list, "none_of": list },
+    });
+    let words = json!({ "anyOf": [list, rule, { "type": "null" }] });
+    let is = json!({ "type": ["boolean", "null"] });
+    json!({
+        "type": "object",
+        "properties": {
+            "service_domains": words,
+            "operations": words,
+            "read_only": is,
+            "destructive": is,
+            "idempotent": is,
+            "open_world": is,
+            "extras": { "type": ["object", "null"] },
+        },
+    })
+}
+
+fn formats() -> Value {
+    json!({ "type": "array", "items": one_format() })
 }
 
 fn one_format() -> Value {

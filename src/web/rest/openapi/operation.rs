@@ -35,6 +35,8 @@ pub struct Operation {
     pub id: &'static str,
     /// One sentence.
     pub summary: &'static str,
+    /// Schemas of variable segments that take less than any text.
+    variables: Vec<(&'static str, Value)>,
     query: Vec<Value>,
     body: Option<(&'static str, Value)>,
     answers: Vec<(StatusCode, Option<(&'static str, Value)>)>,
@@ -61,6 +63,7 @@ impl Operation {
             path,
             id,
             summary,
+            variables: Vec::new(),
             query: Vec::new(),
             body: None,
             answers: Vec::new(),
@@ -69,11 +72,36 @@ impl Operation {
         }
     }
 
+    /// Sets the regular expression of a variable segment.
+    pub(super) fn variable(mut self, name: &'static str, pattern: &str) -> Self {
+        self.variables.push((name, json!({ "type": "string", "pattern": pattern })));
+        self
+    }
+
     /// Adds a parameter of the query. `schema` is its JSON Schema.
     #[expect(clippy::needless_pass_by_value, reason = "callers write the schema in place")]
     pub(super) fn query(mut self, name: &str, schema: Value, description: &str) -> Self {
         self.query.push(json!({
             "name": name, "in": "query", "description": description, "schema": schema,
+        }));
+        self
+    }
+
+    /// As [`Self::query`], for a list that commas separate.
+    pub(super) fn list_in_query(self, name: &str, schema: Value, description: &str) -> Self {
+        let mut with = self.query(name, schema, description);
+        if let Some(Value::Object(parameter)) = with.query.last_mut() {
+            parameter.insert("explode".into(), false.into());
+        }
+        with
+    }
+
+    /// As [`Self::query`], for a parameter whose value is JSON.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the schema in place")]
+    pub(super) fn json_in_query(mut self, name: &str, schema: Value, description: &str) -> Self {
+        let content = json!({ "application/json": { "schema": schema } });
+        self.query.push(json!({
+            "name": name, "in": "query", "description": description, "content": content,
         }));
         self
     }
@@ -137,14 +165,23 @@ impl Operation {
         self
     }
 
+    /// Marks an operation that answers everyone alike.
+    pub(super) fn for_anyone(mut self) -> Self {
+        self.takes_key = false;
+        self.errors.clear();
+        self
+    }
+
     /// Writes the Operation Object.
     pub(in crate::web) fn describe(&self) -> Value {
         let mut parameters: Vec<Value> = variables(self.path)
             .map(|name| {
-                json!({
-                    "name": name, "in": "path", "required": true,
-                    "schema": { "type": "string", "minLength": 1 },
-                })
+                let own = self.variables.iter().find(|(known, _)| *known == name);
+                let schema = own.map_or_else(
+                    || json!({ "type": "string", "minLength": 1 }),
+                    |(_, schema)| schema.clone(),
+                );
+                json!({ "name": name, "in": "path", "required": true, "schema": schema })
             })
             .collect();
         parameters.extend(self.query.iter().cloned());

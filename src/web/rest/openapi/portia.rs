@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{Operation, Schemas};
 use crate::model::face::Face;
 use crate::web::rest::portia::{
-    end_user, listing, memory, plan_runs, plans, ready, run, tool_calls,
+    PLAN_ID, RUN_ID, end_user, listing, memory, plan_runs, plans, ready, run, tool_calls,
 };
 
 /// An object without a key that counts.
@@ -65,8 +65,8 @@ fn tools(schemas: &mut Schemas) -> Vec<Operation> {
 
 fn plans_and_runs(schemas: &mut Schemas) -> Vec<Operation> {
     let ok = StatusCode::OK;
-    let id = |prefix: &str| json!({ "type": "string", "pattern": format!("^{prefix}") });
-    let plan = json!({ "type": "object", "properties": { "id": id("plan-") }, "required": ["id"] });
+    let id = json!({ "type": "string", "pattern": PLAN_ID });
+    let plan = json!({ "type": "object", "properties": { "id": id }, "required": ["id"] });
     vec![
         operation(Method::POST, plans::COLLECTION_PATH, "storePlan", "Stores a plan.")
             .body::<plans::Plan>(schemas)
@@ -86,12 +86,17 @@ fn plans_and_runs(schemas: &mut Schemas) -> Vec<Operation> {
             "listPlanRuns",
             "Lists runs of plans, those that were changed last first.",
         )
-        .query("page", json!({ "type": "integer", "minimum": 1 }), "From 1; 20 runs a page.")
+        .query(
+            "page",
+            json!({ "type": "integer", "minimum": 0 }),
+            "From 1, which 0 means too; 20 runs a page.",
+        )
         .query("run_state", json!({ "type": "string" }), "Only runs in this state.")
         .answer::<plan_runs::StoredRuns>(ok, schemas),
         operation(Method::GET, plan_runs::ITEM_PATH, "readPlanRun", "Returns a run of a plan.")
             .answer::<plan_runs::StoredRun>(ok, schemas),
         operation(Method::PUT, plan_runs::ITEM_PATH, "storePlanRun", "Stores a run of a plan.")
+            .variable("id", RUN_ID)
             .body::<plan_runs::WrittenRun>(schemas)
             .answer::<plan_runs::StoredRun>(ok, schemas),
         operation(
@@ -101,7 +106,8 @@ fn plans_and_runs(schemas: &mut Schemas) -> Vec<Operation> {
             "Stores the client's report of a call.",
         )
         .body::<tool_calls::ToolCall>(schemas)
-        .answer::<Nothing>(StatusCode::CREATED, schemas),
+        .answer::<Nothing>(StatusCode::CREATED, schemas)
+        .errors(&[StatusCode::NOT_FOUND]),
     ]
 }
 
@@ -134,6 +140,7 @@ fn users_and_outputs(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .answer::<memory::Output>(ok, schemas),
         operation(Method::PUT, memory::PATH, "storeOutput", "Stores an output of a run.")
+            .variable("run", RUN_ID)
             .body_as("multipart/form-data", form)
             .answer::<Nothing>(ok, schemas),
         operation(

@@ -9,11 +9,12 @@ use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{InPath, not_stored, unavailable, user};
+use super::{not_stored, unavailable, user};
 use crate::identity::RestCaller;
 use crate::model::face::Face;
 use crate::model::run::EndUserFacts;
 use crate::web::rest::answer::json;
+use crate::web::rest::in_path::InPath;
 use crate::web::rest::{RestState, body};
 
 /// Path of an end user, by the client's id of them.

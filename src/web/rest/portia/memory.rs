@@ -15,11 +15,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Map;
 
-use super::{InPath, is_id, malformed, not_found, not_stored, problem, unavailable};
+use super::{is_id, malformed, not_found, not_stored, problem, unavailable};
 use crate::broker::runs::memory::NewMemory;
 use crate::identity::RestCaller;
 use crate::web::rest::RestState;
 use crate::web::rest::answer::{ErrorName, json};
+use crate::web::rest::in_path::InPath;
 
 /// Path of an output of a run, by the run's id and the output's name.
 pub(in crate::web) const PATH: &str = "/api/v0/agent-memory/plan-runs/{run}/outputs/{name}/";

@@ -26,14 +26,11 @@ mod schema;
 mod testing;
 pub mod tool_calls;
 
-use axum::extract::{FromRequestParts, Path};
 use axum::http::header::RETRY_AFTER;
-use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::answer::{self, ErrorName, bad_user};
 use crate::broker::runs::RunError;
@@ -46,12 +43,20 @@ use crate::store::StoreError;
 /// Name under which a program of this machine, or a person's own, asks for consents.
 const CLIENT_NAME: &str = "Portia client";
 
+/// Ids of plans, as a regular expression of the OpenAPI document.
+pub(in crate::web::rest) const PLAN_ID: &str =
+    "^plan-[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$";
+/// Like [`PLAN_ID`], of runs.
+pub(in crate::web::rest) const RUN_ID: &str =
+    "^prun-[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$";
+
 /// For whom a request is made, and in which run of a plan.
 #[derive(Deserialize, JsonSchema)]
 pub(in crate::web::rest) struct Context {
     /// The client's user; absent: its default user.
     end_user_id: Option<String>,
     /// `prun-<uuid>`
+    #[schemars(regex(pattern = RUN_ID))]
     plan_run_id: Option<String>,
 }
 
@@ -66,21 +71,6 @@ impl Context {
                 Err(Box::new(malformed("`plan_run_id` is `prun-` and a UUID")))
             }
             id => Ok(id),
-        }
-    }
-}
-
-/// Parts of the path. The answer to parts that cannot be read is JSON too: a client repeats after an
-/// error that is not.
-pub(in crate::web) struct InPath<T>(T);
-
-impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        match Path::from_request_parts(parts, state).await {
-            Ok(Path(parts)) => Ok(Self(parts)),
-            Err(_) => Err(malformed("the path is not UTF-8")),
         }
     }
 }

@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use super::{InPath, is_id, malformed, not_found, not_stored, unavailable, user};
+use super::{is_id, malformed, not_found, not_stored, unavailable, user};
 use crate::broker::runs::{RUNS_PER_PAGE, RunPage};
 use crate::identity::RestCaller;
 use crate::model::face::Face;
 use crate::model::run::PlanRun;
 use crate::web::rest::answer::json;
+use crate::web::rest::in_path::InPath;
 use crate::web::rest::{RestState, body};
 
 /// Path of all runs of a key.

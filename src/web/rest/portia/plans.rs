@@ -9,10 +9,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::document::Document;
-use super::{InPath, is_id, malformed, not_found, not_stored, unavailable};
+use super::{PLAN_ID, is_id, malformed, not_found, not_stored, unavailable};
 use crate::identity::RestCaller;
 use crate::model::face::Face;
 use crate::web::rest::answer::json;
+use crate::web::rest::in_path::InPath;
 use crate::web::rest::{RestState, body};
 
 /// Path of all plans of a key.
@@ -28,6 +29,7 @@ pub(in crate::web) const SEARCH_PATH: &str = "/api/v0/plans/embeddings/search/";
 #[expect(clippy::struct_field_names, reason = "the keys of the contract")]
 pub(in crate::web::rest) struct Plan {
     /// `plan-<uuid>`
+    #[schemars(regex(pattern = PLAN_ID))]
     id: String,
     query: String,
     tool_ids: Vec<String>,

@@ -11,12 +11,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::clarification::{ActionClarification, needed};
-use super::{Context, InPath, malformed, not_found, unavailable, user};
+use super::{Context, malformed, not_found, unavailable, user};
 use crate::broker::Broker;
 use crate::identity::RestCaller;
 use crate::model::face::Face;
 use crate::model::{Principal, ToolName};
 use crate::web::rest::answer::json;
+use crate::web::rest::body::Object;
+use crate::web::rest::in_path::InPath;
 use crate::web::rest::{RestState, body};
 
 /// Path for several tools.
@@ -30,15 +32,15 @@ const MAX_TOOLS: usize = 200;
 /// A question about several tools.
 #[derive(Deserialize, JsonSchema)]
 pub(in crate::web::rest) struct BatchReady {
-    /// At most 200.
+    #[schemars(length(max = MAX_TOOLS))]
     tool_ids: Vec<String>,
-    execution_context: Context,
+    execution_context: Object<Context>,
 }
 
 /// A question about one tool.
 #[derive(Deserialize, JsonSchema)]
 pub(in crate::web::rest) struct OneReady {
-    execution_context: Context,
+    execution_context: Object<Context>,
 }
 
 /// Consents that the tools still need, and whether there are none.
@@ -54,10 +56,11 @@ pub(in crate::web) async fn batch(
     Extension(caller): Extension<RestCaller>,
     request: Request,
 ) -> Response {
-    let BatchReady { tool_ids, execution_context } = match body::json(request).await {
-        Ok(body) => body,
-        Err(problem) => return problem.answer(Face::Portia),
-    };
+    let BatchReady { tool_ids, execution_context: Object(execution_context) } =
+        match body::json(request).await {
+            Ok(body) => body,
+            Err(problem) => return problem.answer(Face::Portia),
+        };
     if tool_ids.len() > MAX_TOOLS {
         return malformed(format!("`tool_ids` has more than {MAX_TOOLS} ids"));
     }
@@ -76,7 +79,8 @@ pub(in crate::web) async fn one(
     InPath(id): InPath<String>,
     request: Request,
 ) -> Response {
-    let OneReady { execution_context } = match body::json(request).await {
+    let OneReady { execution_context: Object(execution_context) } = match body::json(request).await
+    {
         Ok(body) => body,
         Err(problem) => return problem.answer(Face::Portia),
     };

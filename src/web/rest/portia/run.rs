@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::clarification::{RunClarification, needed};
 use super::failure::is_soft;
-use super::{Context, InPath, client_name, not_found, problem, unavailable, user};
+use super::{Context, client_name, not_found, problem, unavailable, user};
 use crate::broker::{Broker, Call, CallError};
 use crate::identity::RestCaller;
 use crate::model::face::Face;
@@ -19,6 +19,8 @@ use crate::model::{
 };
 use crate::registry::face_problems;
 use crate::web::rest::answer::{ErrorName, json as answer};
+use crate::web::rest::body::Object;
+use crate::web::rest::in_path::InPath;
 use crate::web::rest::value::{remarks_of, value_of};
 use crate::web::rest::{RestState, body};
 use crate::words;
@@ -31,7 +33,7 @@ pub(in crate::web) const PATH: &str = "/api/v0/tools/{id}/run/";
 pub(in crate::web::rest) struct Run {
     #[serde(default)]
     arguments: Map<String, Value>,
-    execution_context: Context,
+    execution_context: Object<Context>,
 }
 
 /// Answer to a call that succeeded, that failed softly, or that asks the user.
@@ -75,7 +77,7 @@ impl Run {
         caller: &RestCaller,
         id: &str,
     ) -> Result<Response, Box<Response>> {
-        let Self { arguments, execution_context: context } = self;
+        let Self { arguments, execution_context: Object(context) } = self;
         let principal = user(caller, context.end_user_id.as_deref())?;
         let run = context.plan_run()?;
         let catalogue = broker.catalogue();

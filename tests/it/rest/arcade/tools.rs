@@ -1,8 +1,9 @@
 //! Reading: health, tools and formatted tools.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::rest::world::{World, key_of};
+use crate::rest::world::{TOKEN, World, key_of};
 
 const NAMES: [&str; 4] = ["Notes.Read", "Notes.Write", "Github.SetStarred", "Umbra.Look"];
 
@@ -210,4 +211,17 @@ async fn a_list_shows_the_tools_of_its_user() {
         .is_refused(400, "malformed_request");
     world.get("unknown-key", "/v1/tools").await.is_refused(401, "invalid_authorization");
     world.get("", "/v1/tools").await.is_refused(401, "invalid_authorization");
+}
+
+/// A client reads every error as JSON.
+#[tokio::test]
+async fn a_path_that_is_no_utf_8_is_refused_as_json() {
+    let world = World::with_token().await;
+    for path in ["/v1/tools/%ff", "/v1/formatted_tools/%ff", "/api/v0/plans/%ff/"] {
+        assert_eq!(world.get(TOKEN, path).await.status, 400, "{path}");
+    }
+    for path in ["/v1/admin/secrets/%ff", "/v1/admin/user_connections/%ff"] {
+        let reply = world.send(Method::DELETE, TOKEN, path, None, &[]).await;
+        reply.is_refused(400, "malformed_request");
+    }
 }

@@ -10,6 +10,7 @@ use countersign::model::{Caller, UserId};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+use crate::rest::document::Exchange;
 use crate::snapshot::Snapshot;
 use crate::support::browser::{Browser, Page};
 use crate::support::http::{Reply, request};
@@ -123,16 +124,29 @@ impl World {
         body: &str,
     ) -> Reply {
         let owned = |text: &str| text.to_owned();
-        let (method, url, body) = (owned(method), format!("{}{path}", self.address), owned(body));
+        let (verb, url, sent) = (owned(method), format!("{}{path}", self.address), owned(body));
         let host = self.host.map(|host| ("host", host));
         let headers: Vec<(String, String)> =
             host.iter().chain(headers).map(|(name, value)| (owned(name), owned(value))).collect();
-        let sent = tokio::task::spawn_blocking(move || {
+        let sent_type = headers.iter().find(|(name, _)| name == "content-type");
+        let sent_type = sent_type.map(|(_, value)| value.clone());
+        let reply = tokio::task::spawn_blocking(move || {
             let headers: Vec<(&str, &str)> =
                 headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            request(&method, &url, &headers, &body)
+            request(&verb, &url, &headers, &sent)
         });
-        sent.await.expect("the request was sent")
+        let reply = reply.await.expect("the request was sent");
+        let exchange = Exchange {
+            method,
+            path,
+            sent_type: sent_type.as_deref(),
+            sent: body.as_bytes(),
+            status: reply.status,
+            answered_type: reply.header("content-type"),
+            answered: reply.body.as_bytes(),
+        };
+        exchange.check();
+        reply
     }
 
     /// Answers the question behind a link with this button, as the person in front of this machine.

@@ -5,7 +5,7 @@ pub(in crate::web) mod format;
 mod query;
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde_json::Value;
@@ -23,6 +23,7 @@ use crate::model::face::Face;
 use crate::registry::Offer;
 use crate::web::rest::RestState;
 use crate::web::rest::answer::{bad_user, json};
+use crate::web::rest::in_path::InPath;
 
 pub(in crate::web) const COLLECTION_PATH: &str = "/v1/tools";
 pub(in crate::web) const ITEM_PATH: &str = "/v1/tools/{name}";
@@ -47,7 +48,7 @@ pub(in crate::web) async fn list(
 pub(in crate::web) async fn get(
     State(RestState { broker, .. }): State<RestState>,
     Extension(caller): Extension<RestCaller>,
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
     uri: Uri,
 ) -> Response {
     let asked = match Asked::read(&broker, &caller, &uri) {
@@ -82,7 +83,7 @@ pub(in crate::web) async fn list_formatted(
 pub(in crate::web) async fn get_formatted(
     State(RestState { broker, .. }): State<RestState>,
     Extension(caller): Extension<RestCaller>,
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
     uri: Uri,
 ) -> Response {
     let asked = match Asked::read(&broker, &caller, &uri) {
