@@ -53,6 +53,7 @@ mod portia;
 mod readme;
 mod refresh;
 mod rounds;
+mod schema;
 mod service;
 mod shared;
 mod soak;

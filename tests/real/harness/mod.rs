@@ -16,7 +16,7 @@ pub use crate::support::host::{
 pub use crate::support::http::{Reply, listening, page_while_it_lives, request};
 pub use crate::support::process::home::{BINARY, Home, contents, files};
 pub use crate::support::process::running::{Finished, Running};
-pub use crate::support::{PATIENCE, environment, wait_until};
+pub use crate::support::{PATIENCE, environment, wait_until, wait_within};
 pub use people::{
     Application, Attacker, Browsers, Issuer, Page, asked, assert_account, assert_unconnected,
 };
