@@ -46,6 +46,7 @@ mod keys;
 mod kills;
 mod loopback;
 mod ordering;
+mod pages;
 mod peers;
 mod peers_under_fire;
 mod people;

@@ -4,6 +4,8 @@
 //! Each answer names the user whose token reached the API, and so shows whether it went to the
 //! right user.
 
+mod polls;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
