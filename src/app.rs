@@ -234,7 +234,7 @@ impl App {
         let opened = tokio::spawn(open(self.broker.clone()));
         let asked = authenticator.issuer().map(|issuer| tokio::spawn(look_up(Arc::clone(issuer))));
         let (running, ended) = (mcp::http::Running::default(), CancellationToken::new());
-        let programs = web::RestLimits::default();
+        let (programs, bodies) = (web::RestLimits::default(), web::BodyBudget::default());
         let gate = Gate::new(
             &origins,
             self.allowed.clone(),
@@ -243,8 +243,14 @@ impl App {
             self.broker.events().clone(),
         );
         let mcp = self.mcp_handlers(&running, &ended);
-        let routes = web::mcp_routes(self.broker.clone(), mcp, &gate, &usage)
-            .merge(web::program_routes(self.broker.clone(), &gate, programs.clone(), &usage))
+        let routes = web::mcp_routes(self.broker.clone(), mcp, &gate, bodies.clone(), &usage)
+            .merge(web::program_routes(
+                self.broker.clone(),
+                &gate,
+                programs.clone(),
+                bodies,
+                &usage,
+            ))
             .merge(pages);
         let port = Port::serve(listener, routes, allowed_users)?;
         end.await;
@@ -307,7 +313,8 @@ impl App {
         let streamable =
             mcp::http::streamable::handler(handler.clone(), running.clone(), ended.clone());
         let (sse, messages) = mcp::http::sse::handlers(handler, running.clone(), ended.clone());
-        web::McpHandlers { streamable, sse, messages }
+        let max_body_bytes = mcp::http::MAX_BODY_BYTES;
+        web::McpHandlers { streamable, sse, messages, max_body_bytes }
     }
 
     /// Waits for work that must finish, then stops listening and leaves the data folder to other

@@ -49,6 +49,15 @@ impl Caller {
         format!("{}\0{}", self.namespace, self.user)
     }
 
+    /// Key of limits that all users of an API key share, and that each user of an issuer has alone.
+    pub fn key_space(&self) -> String {
+        if self.is_local() || self.namespace.starts_with(KEY_PREFIX) {
+            self.namespace.clone()
+        } else {
+            self.own_space()
+        }
+    }
+
     /// Keys under which records of this user may be kept apart from those of others: together with
     /// the users of its namespace, or alone.
     pub fn spaces(&self) -> [String; 2] {

@@ -19,7 +19,8 @@ pub(super) async fn whole(request: Request) -> Result<Bytes, StatusCode> {
     whole_within(BODY_TIMEOUT, request).await
 }
 
-async fn whole_within(limit: Duration, request: Request) -> Result<Bytes, StatusCode> {
+/// Like [`whole`], with this time limit.
+pub(super) async fn whole_within(limit: Duration, request: Request) -> Result<Bytes, StatusCode> {
     match tokio::time::timeout(limit, Bytes::from_request(request, &())).await {
         Ok(read) => read.map_err(|unread| unread.status()),
         Err(_) => Err(StatusCode::REQUEST_TIMEOUT),

@@ -17,6 +17,7 @@
 //! `csrf::OwnForm`.
 
 mod body;
+mod body_budget;
 mod cors;
 pub mod ended;
 pub mod gate;
@@ -30,6 +31,7 @@ mod problem;
 pub mod public_origin;
 pub mod rest;
 pub mod routes;
+mod shares;
 pub mod well_known;
 
 use std::sync::Arc;
@@ -44,6 +46,7 @@ use crate::broker::{Broker, VisitingBrowser};
 use crate::identity::Credentials;
 use crate::model::{Clock, Principal};
 use crate::net::Cidr;
+pub use body_budget::BodyBudget;
 use gate::Gate;
 pub use origin_check::{Origins, http_origin};
 pub use pages::cookie::Browser;
@@ -120,7 +123,13 @@ fn with_origin_check(routes: Router, origins: Origins, usage: &Usage) -> Router 
 
 /// Routes of the served port for programs other than MCP clients. They have none of the checks of
 /// pages.
-pub fn program_routes(broker: Broker, gate: &Gate, limits: RestLimits, usage: &Usage) -> Router {
+pub fn program_routes(
+    broker: Broker,
+    gate: &Gate,
+    limits: RestLimits,
+    bodies: BodyBudget,
+    usage: &Usage,
+) -> Router {
     let authenticator = gate.authenticator();
     let listener = match authenticator.credentials() {
         Credentials::None => Listener::OnePerson,
@@ -131,6 +140,7 @@ pub fn program_routes(broker: Broker, gate: &Gate, limits: RestLimits, usage: &U
         broker: Some(broker.clone()),
         metadata: authenticator.resource_metadata().as_ref().and_then(Metadata::of),
         rest: Some(RestState::new(broker, gate, limits)),
+        bodies,
         ..States::default()
     };
     with_usage(routes::router(listener, PROGRAMS, &states), usage)
@@ -146,12 +156,20 @@ pub struct McpHandlers {
     pub sse: MethodRouter,
     /// `/messages`
     pub messages: MethodRouter,
+    /// Longest body that they read.
+    pub max_body_bytes: usize,
 }
 
 /// Routes of MCP, behind the gate. Ports of all kinds of credentials have the same ones.
-pub fn mcp_routes(broker: Broker, handlers: McpHandlers, gate: &Gate, usage: &Usage) -> Router {
+pub fn mcp_routes(
+    broker: Broker,
+    handlers: McpHandlers,
+    gate: &Gate,
+    bodies: BodyBudget,
+    usage: &Usage,
+) -> Router {
     let rest = Some(RestState::new(broker, gate, RestLimits::default()));
-    let states = States { mcp: Some(handlers), rest, ..States::default() };
+    let states = States { mcp: Some(handlers), rest, bodies, ..States::default() };
     let routes =
         |access| with_usage(routes::router(Listener::OnePerson, &[access], &states), usage);
     let at_gate = routes(Access::Gate).layer(from_fn_with_state(gate.clone(), gate::gate));

@@ -25,7 +25,7 @@ use super::rest::arcade::{
 use super::rest::{self, RestState};
 use super::rest::{openapi, portia};
 use super::well_known::{self, Metadata};
-use super::{McpHandlers, gateway, health};
+use super::{BodyBudget, McpHandlers, body_budget, gateway, health};
 use crate::broker::Broker;
 use crate::broker::consent::confirmation::NEXT_PATH;
 
@@ -269,6 +269,7 @@ pub(super) struct States {
     pub(super) rest: Option<RestState>,
     pub(super) metadata: Option<Metadata>,
     pub(super) mcp: Option<McpHandlers>,
+    pub(super) bodies: BodyBudget,
 }
 
 /// Builds a router of the rows of this listener with one of these kinds of access.
@@ -332,6 +333,17 @@ impl Route {
             Body::UpTo(bytes) => handler.route_layer(DefaultBodyLimit::max(bytes)),
             Body::Unread | Body::Mcp => handler,
         };
-        self.guarded(handler, states)
+        self.guarded(self.budgeted(handler, states)?, states)
+    }
+
+    /// Adds the bound on the bodies of all programs, which stands behind the check of access.
+    fn budgeted(&self, handler: MethodRouter, states: &States) -> Option<MethodRouter> {
+        let max_bytes = match (self.handler, self.body) {
+            (Handler::Rest(_), Body::UpTo(max_bytes)) => max_bytes,
+            (Handler::Mcp(_), Body::Mcp) => states.mcp.as_ref()?.max_body_bytes,
+            _ => return Some(handler),
+        };
+        let budget = states.bodies.for_route(max_bytes);
+        Some(handler.layer(from_fn_with_state(budget, body_budget::admit)))
     }
 }

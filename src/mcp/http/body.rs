@@ -14,7 +14,7 @@ use crate::mcp::internal_error::{Mistake, internal_error};
 use crate::mcp::malformed::Malformed;
 
 /// Longest body in bytes; a longer one is refused with 413. A call is a name and arguments.
-pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
+pub const MAX_BODY_BYTES: usize = 1 << 20;
 /// How long a body may take to arrive; then it is refused with 408.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// `Retry-After` in seconds when the server is busy.

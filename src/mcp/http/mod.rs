@@ -21,4 +21,5 @@ mod sessions;
 pub mod sse;
 pub mod streamable;
 
+pub use body::MAX_BODY_BYTES;
 pub use limits::Running;

@@ -2,14 +2,13 @@
 //!
 //! Each key has a share, since one that took every slot would make all the others wait.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::RestCaller;
+use crate::web::shares::{Share, Shares};
 
 /// Most requests at once; further ones are refused. A request that waits takes some kilobytes.
 const MAX_REQUESTS: u32 = 6144;
@@ -33,7 +32,7 @@ pub struct RestLimits {
 /// A running request.
 pub(in crate::web) struct RunningRequest {
     _place: OwnedSemaphorePermit,
-    _share: Slot,
+    _share: Share,
 }
 
 impl Default for RestLimits {
@@ -51,14 +50,14 @@ impl RestLimits {
     /// Starts a request. `None` if too many run already, of this key or in total, or if the server
     /// is shutting down.
     pub(in crate::web) fn begin(&self, caller: &RestCaller) -> Option<RunningRequest> {
-        let share = self.requests.take(&caller.space())?;
+        let share = self.requests.take(&caller.space(), 1).ok()?;
         let place = Arc::clone(&self.all).try_acquire_owned().ok()?;
         Some(RunningRequest { _place: place, _share: share })
     }
 
     /// Takes a slot for a long poll; `None` if there are too many.
-    pub(in crate::web) fn poll(&self, caller: &RestCaller) -> Option<Slot> {
-        self.polls.take(&caller.space())
+    pub(in crate::web) fn poll(&self, caller: &RestCaller) -> Option<Share> {
+        self.polls.take(&caller.space(), 1).ok()
     }
 
     /// Returns when the server is about to end: long polls then answer at once.
@@ -72,53 +71,6 @@ impl RestLimits {
         // Tokio serves waiters in order, so from now on every slot that becomes free is ours.
         if let Ok(all) = self.all.acquire_many(MAX_REQUESTS).await {
             all.forget();
-        }
-    }
-}
-
-/// Slots, each held by a key.
-struct Shares {
-    most: usize,
-    most_per_key: usize,
-    held: Mutex<Held>,
-}
-
-#[derive(Default)]
-struct Held {
-    all: usize,
-    by_key: HashMap<String, usize>,
-}
-
-/// One slot of a key; free again when this is dropped.
-pub(in crate::web) struct Slot {
-    of: Arc<Shares>,
-    key: String,
-}
-
-impl Shares {
-    fn new(most: usize, most_per_key: usize) -> Arc<Self> {
-        Arc::new(Self { most, most_per_key, held: Mutex::default() })
-    }
-
-    fn take(self: &Arc<Self>, key: &str) -> Option<Slot> {
-        let mut held = self.held.lock();
-        let own = held.by_key.get(key).copied().unwrap_or_default();
-        if held.all >= self.most || own >= self.most_per_key {
-            return None;
-        }
-        held.all += 1;
-        held.by_key.insert(key.to_owned(), own + 1);
-        Some(Slot { of: Arc::clone(self), key: key.to_owned() })
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut held = self.of.held.lock();
-        held.all -= 1;
-        match held.by_key.get_mut(&self.key) {
-            Some(own) if *own > 1 => *own -= 1,
-            _ => drop(held.by_key.remove(&self.key)),
         }
     }
 }
@@ -164,8 +116,7 @@ mod tests {
         assert_eq!(others.len(), MAX_POLLS - MAX_POLLS_PER_KEY);
         drop((all, polls, others));
         for shares in [&limits.requests, &limits.polls] {
-            let held = shares.held.lock();
-            assert!(held.all == 0 && held.by_key.is_empty());
+            assert!(shares.is_untouched());
         }
     }
 }

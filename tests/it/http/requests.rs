@@ -5,6 +5,7 @@ use std::io::Write as _;
 use serde_json::json;
 
 use super::wire::{Answer, POST, Served, initialize, ping};
+use crate::support::wait_until;
 
 #[test]
 fn what_is_no_message_is_answered_as_json_rpc_says() {
@@ -72,6 +73,38 @@ fn a_body_of_another_kind_or_size_is_refused() {
     let piece = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     let sent = (0..1000).take_while(|_| stream.write_all(piece.as_bytes()).is_ok()).count();
     assert!(sent < 1000, "64 MiB were taken");
+}
+
+#[test]
+fn the_bodies_of_one_key_have_a_bound_together() {
+    let served = Served::over("");
+    // Each announces the longest body of its route, and sends none of it.
+    let head = format!(
+        "POST /v1/tools/execute HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer x\r\nContent-Type: application/json\r\nContent-Length: 4194304\r\n\r\n",
+        served.address
+    );
+    let slow = || {
+        let mut stream = std::net::TcpStream::connect(&served.address).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let mut all: Vec<_> = (0..16).map(|_| slow()).collect();
+    let key = [POST[1], ("Authorization", "Bearer x")];
+    let execute = |bytes| served.ask("POST /v1/tools/execute", &key, &vec![b' '; bytes]);
+    wait_until("all bodies are being read", || execute(10_000).status == 429);
+    let refused = execute(10_000);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(refused.json()["name"], "rate_limited");
+    let mcp = served.ask("POST /mcp", &POST, &vec![b' '; 10_000]);
+    assert_eq!((mcp.status, mcp.header("retry-after")), (429, Some("1")));
+    assert_eq!(mcp.json()["error"], "temporarily_unavailable");
+    // Small bodies, and requests without one, need no room.
+    assert_eq!(execute(10).status, 400);
+    assert_eq!(served.ask("GET /v1/tools", &key, b"").status, 200);
+    assert_eq!(served.post(&[], &initialize()).status, 200);
+    // A client that hangs up makes room.
+    drop(all.pop());
+    wait_until("there is room", || execute(10_000).status == 400);
 }
 
 #[test]
