@@ -54,6 +54,7 @@ fn unlinked(
             LinkProblem::EndpointsUnknown { cause: is_local.then(|| error.to_string()) }
         }
         ConnectError::TooManyLinks => LinkProblem::TooMany,
+        ConnectError::TooManyScopes => LinkProblem::TooManyScopes,
         ConnectError::GrantedMeanwhile => LinkProblem::GrantedMeanwhile,
         ConnectError::Ending => LinkProblem::Ending,
         // All but the first are about a link that was opened or refused; here none was made.
@@ -75,6 +76,7 @@ fn unlinked(
         LinkProblem::NoVerifier { .. }
         | LinkProblem::Contended
         | LinkProblem::TooMany
+        | LinkProblem::TooManyScopes
         | LinkProblem::GrantedMeanwhile
         | LinkProblem::Ending => false,
     };

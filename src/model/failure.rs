@@ -158,6 +158,8 @@ pub enum LinkProblem {
     Contended,
     /// The user has as many links as one may get in an hour.
     TooMany,
+    /// The open link asks for as many scopes as a link may, and would have to ask for more.
+    TooManyScopes,
     /// The consent was given while the link was made.
     GrantedMeanwhile,
     Ending,
@@ -399,7 +401,7 @@ impl LinkProblem {
     fn retry(&self) -> Retry {
         match self {
             Self::Setup { .. } | Self::NoVerifier { .. } => Retry::Never,
-            Self::EndpointsUnknown { .. } | Self::TooMany => Retry::InMinutes,
+            Self::EndpointsUnknown { .. } | Self::TooMany | Self::TooManyScopes => Retry::InMinutes,
             Self::Contended | Self::GrantedMeanwhile | Self::Ending => Retry::Soon,
         }
     }

@@ -194,6 +194,9 @@ fn unlinked(needed: &str, title: &str, problem: &LinkProblem) -> String {
         LinkProblem::TooMany => {
             "too many links were made for one person. Use one that is still open, or try again in a few minutes.".into()
         }
+        LinkProblem::TooManyScopes => {
+            "the link that is open asks for as many scopes as a link may. Use that one first, or try again in a few minutes.".into()
+        }
         LinkProblem::GrantedMeanwhile => "the consent has just been given. Try again.".into(),
         LinkProblem::Ending => {
             "the server is ending. Call this tool again when it runs.".into()

@@ -51,6 +51,10 @@ pub enum ConnectError {
     /// [`MAX_LINKS_PER_HOUR`] within the last hour.
     #[error("too many links were made for one person")]
     TooManyLinks,
+    /// The open link would have to ask for more than a link may. A new one would end it for the
+    /// programs that wait for it.
+    #[error("the link that is open asks for as many scopes as a link may")]
+    TooManyScopes,
     #[error("the consent has just been given")]
     GrantedMeanwhile,
     #[error("the provider's address is not usable")]
@@ -85,6 +89,7 @@ impl ConnectError {
                 "go back and ask again; you will get a new link".into()
             }
             Self::TooManyLinks => "use one that is still open, or try again in a few minutes".into(),
+            Self::TooManyScopes => "use that one first, or try again in a few minutes".into(),
             Self::Address(_) => "check `authorize_url` in tools.toml".into(),
             Self::Changed => "read the page again before you go on".into(),
             Self::RefusedOften => {
@@ -186,6 +191,7 @@ impl Consents {
         let (authorization, is_new) = match request.decide(latest, grant, now) {
             Decision::Granted => return Err(ConnectError::GrantedMeanwhile),
             Decision::RefusedOften => return Err(ConnectError::RefusedOften),
+            Decision::TooManyScopes => return Err(ConnectError::TooManyScopes),
             Decision::Reuse(open) => return Ok(Some(request.prompt(open, grant, now))),
             Decision::Widen(wider) => (*wider, false),
             Decision::Create => {

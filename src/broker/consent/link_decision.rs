@@ -19,6 +19,12 @@ use crate::model::{
     secret,
 };
 
+/// Scopes of a link that is widened, and bytes of their names; a request beyond it is refused.
+/// Programs name scopes as they like, and the link, its page and the provider's address grow with
+/// each.
+const MAX_WIDENED_SCOPES: usize = 200;
+const MAX_WIDENED_SCOPE_BYTES: usize = 16 * 1024;
+
 /// A consent to ask for.
 pub(in crate::broker) struct LinkOrder<'a> {
     /// Scopes that the requesting tools require.
@@ -75,6 +81,8 @@ pub(super) enum Decision<'a> {
     Reuse(&'a Authorization),
     /// The open link stays, and its page must show more: as it is to be stored.
     Widen(Box<Authorization>),
+    /// No link: the open one would ask for more than [`MAX_WIDENED_SCOPES`].
+    TooManyScopes,
     /// No open link fits.
     Create,
 }
@@ -106,6 +114,7 @@ impl LinkRequest<'_> {
             return Decision::Reuse(open);
         }
         match self.widen(open.clone(), grant) {
+            Ok(wider) if is_too_wide(open.request(), wider.request()) => Decision::TooManyScopes,
             Ok(wider) => Decision::Widen(Box::new(wider)),
             // The user is asked about an account: that page must keep its meaning.
             Err(InvalidTransition) => Decision::Reuse(open),
@@ -278,6 +287,14 @@ impl LinkRequest<'_> {
             why.past_words(&provider.title, at, now).into()
         })
     }
+}
+
+/// Whether a link asks for more than before, and for more than a link may.
+fn is_too_wide(before: &ConsentRequest, wider: &ConsentRequest) -> bool {
+    let bytes: usize = wider.scopes.iter().map(str::len).sum();
+    let is_long =
+        wider.scopes.iter().count() > MAX_WIDENED_SCOPES || bytes > MAX_WIDENED_SCOPE_BYTES;
+    is_long && !wider.scopes.is_subset(&before.scopes)
 }
 
 /// Whether the user requests by hand everything that an open link asks for: what a program asked

@@ -60,6 +60,9 @@ pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
         ConnectError::TooManyLinks => {
             (StatusCode::TOO_MANY_REQUESTS, "You have too many open links")
         }
+        ConnectError::TooManyScopes => {
+            (StatusCode::TOO_MANY_REQUESTS, "Your open link asks for too much already")
+        }
         ConnectError::RefusedOften => (StatusCode::FORBIDDEN, "This was refused too often"),
         ConnectError::Changed => (StatusCode::CONFLICT, "This page is out of date"),
         ConnectError::GrantedMeanwhile => (StatusCode::CONFLICT, "This has just been connected"),

@@ -203,6 +203,10 @@ fn no_link_could_be_made() {
             "but no link could be made: too many links were made for one person. Use one that is still open, or try again in a few minutes.",
         ),
         (
+            LinkProblem::TooManyScopes,
+            "but no link could be made: the link that is open asks for as many scopes as a link may. Use that one first, or try again in a few minutes.",
+        ),
+        (
             LinkProblem::GrantedMeanwhile,
             "but no link could be made: the consent has just been given. Try again.",
         ),
