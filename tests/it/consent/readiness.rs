@@ -132,6 +132,54 @@ async fn an_open_link_is_widened_and_keeps_its_address() {
 }
 
 #[tokio::test]
+async fn an_open_link_grows_up_to_a_limit_and_then_stays_as_it_is() {
+    let world = World::new().await;
+    let provider = world.app.broker.provider("acme").unwrap();
+    let ask = async |scopes: Vec<String>| {
+        let broker = &world.app.broker;
+        broker.authorize(&principal(), &provider, &Scopes::new(scopes), LINK).await
+    };
+    let numbered = |from: usize, to: usize| (from..to).map(|at| format!("scope-{at}")).collect();
+    let is_refused = |view: &AuthorizationView| {
+        let ViewState::Unavailable(failure) = &view.state else { panic!("{view:?}") };
+        let problem = LinkProblem::TooManyScopes;
+        matches!(&failure.kind, FailureKind::NoLink { problem: it, .. } if *it == problem)
+    };
+    let first = ask(numbered(0, 100)).await;
+    let second = ask(numbered(100, 200)).await;
+    assert_eq!(pending(&second), pending(&first));
+    assert!(is_refused(&ask(numbered(200, 201)).await));
+    // What it asks for already is no more.
+    assert_eq!(pending(&ask(numbered(50, 60)).await), pending(&first));
+    let page = world.get(pending(&first).1).await;
+    assert!(page.text.contains("scope-0") && page.text.contains("scope-199"), "{}", page.text);
+    assert!(!page.text.contains("scope-200"), "{}", page.text);
+    world.pass(Duration::from_mins(15));
+    let long: Vec<String> = (0..80).map(|at| format!("{at:0200}")).collect();
+    assert_ne!(pending(&ask(long).await), pending(&first), "that one has expired");
+    assert!(is_refused(&ask(vec!["x".repeat(400)]).await));
+}
+
+#[tokio::test]
+async fn a_gateway_shows_accounts_only_of_providers_that_its_tools_use() {
+    let world = World::of(|origin| {
+        let more = "[gateways]\nreading = [\"read\"]\nothers = [\"idle\"]\n\
+                    [tools.idle]\ndescription = \"Does nothing.\"\nrequest = \"GET ORIGIN/idle\"";
+        format!("{}{}", super::world::tools_toml(origin), more.replace("ORIGIN", origin))
+    })
+    .await;
+    world.provider.says(tokens(r#"{"access_token":"first","scope":"notes:read"}"#));
+    world.consent().await;
+    for (gateway, accounts) in [("all", 1), ("reading", 1), ("others", 0)] {
+        let broker = &world.app.broker;
+        let offered = broker.catalogue().gateways().tools(gateway).unwrap();
+        let principal = Principal { offered, ..principal() };
+        let connections = broker.connections(&principal, None, Asking::Look).await.unwrap();
+        assert_eq!(connections.accounts.len(), accounts, "{gateway}");
+    }
+}
+
+#[tokio::test]
 async fn a_look_makes_no_link_and_sends_nothing() {
     let world = World::new().await;
     let consent = world.only(&["read"], Asking::Look).await;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use countersign::broker::Call;
-use countersign::model::{Outcome, Principal, PromptReason};
+use countersign::model::{AccountName, Outcome, Principal, PromptReason};
 use futures_util::future::join_all;
 
 use super::world::{World, ana, tokens, tools_toml};
@@ -111,6 +111,23 @@ async fn what_becomes_stricter_counts_at_once_and_what_becomes_laxer_does_not() 
     world.pass(Duration::from_mins(10));
     world.prompt().await;
     assert_eq!(world.provider.refreshes(), 0);
+}
+
+/// As the user agreed, and as the operator says now.
+#[tokio::test]
+async fn a_token_for_one_call_is_handed_out_to_no_application() {
+    let once = "client_id = \"us\"\nretention = \"use_once\"";
+    let agreed = connected("retention = \"use_once\"").await;
+    let agreed = agreed.restarted("retention = \"use_once\"", "").await;
+    let stricter = connected("").await.restarted("client_id = \"us\"", once).await;
+    let usual = connected("").await;
+    for (world, is_handed_out) in [(agreed, false), (stricter, false), (usual, true)] {
+        let (broker, ana) = (&world.app.broker, Principal::local(ana()));
+        let provider = broker.provider("acme").unwrap();
+        let token = broker.hand_out_token(&ana, &provider, &AccountName::default()).await.unwrap();
+        assert_eq!(token.is_some(), is_handed_out);
+        assert!(ran(&world).await, "the consent is still there");
+    }
 }
 
 #[tokio::test]

@@ -67,11 +67,20 @@ async fn of_many_people_one_finds_out_whether_trouble_is_over() {
     assert!(outcomes.iter().all(is_kept));
     assert!(world.provider.refreshes() - sent <= 2, "{}", world.provider.refreshes() - sent);
     world.provider.says(tokens(r#"{"access_token":"second","expires_in":600}"#));
-    let outcomes = join_all((0..PEOPLE).map(|at| call(&world, at))).await;
-    assert!(
-        outcomes.iter().all(|it| matches!(it, Outcome::Complete(_))),
-        "nothing is lost: {outcomes:?}"
-    );
+    // The pause before the next request is one second shorter than a call waits: on a slow machine
+    // some calls give up before it is answered, and come again.
+    let mut people: Vec<usize> = (0..PEOPLE).collect();
+    wait_until_async("everyone's new token", async || {
+        let outcomes = join_all(people.iter().map(|&at| call(&world, at))).await;
+        let mut outcomes = outcomes.into_iter();
+        people.retain(|_| match outcomes.next() {
+            Some(Outcome::Complete(_)) => false,
+            Some(outcome) => is_kept(&outcome) || panic!("nothing is lost: {outcome:?}"),
+            None => unreachable!("each call has an outcome"),
+        });
+        people.is_empty()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -76,6 +76,10 @@ impl World {
     /// administer, `other_admin`, which may administer, `plain` and `other`, which may not, and the one of the user `ana`.
     /// The key of each is its name, followed by `-s-key`.
     pub(super) async fn for_many() -> Self {
+        Self::for_many_at(TOOLS).await
+    }
+
+    async fn for_many_at(tools: &str) -> Self {
         let rights = |name: &str| ApplicationSettings {
             verifier_url: Some(format!("https://{name}.example/verify").parse().unwrap()),
             confirm: ConfirmOrder::Before,
@@ -92,8 +96,14 @@ impl World {
             key("ana", KeyHolder::Person(UserId::new("ana"))),
         ];
         let auth = ResolvedAuth { issuer: None, keys };
-        let tools = format!("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n{TOOLS}");
+        let tools = format!("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n{tools}");
         Self::of(Some(ORIGIN), &tools, |server| server.for_many(auth)).await
+    }
+
+    /// Like [`Self::for_many`], where users may connect several accounts of `acme`.
+    pub(super) async fn for_many_with_accounts() -> Self {
+        let acme = "title     = \"Acme\"";
+        Self::for_many_at(&TOOLS.replacen(acme, &format!("{acme}\naccounts = true"), 1)).await
     }
 
     async fn of(

@@ -93,12 +93,16 @@ async fn a_provider_s_consent_needs_no_tool() {
     // Arcade's documentation calls it so that no scopes are sent.
     let bare = authorize(&world, "any", json!({"provider_id": "umbra"}), "").await.ok();
     assert_eq!(bare["scopes"], json!([]));
+    let many: Vec<String> = (0..101).map(|at| format!("scope-{at}")).collect();
+    let long = "x".repeat(201);
     for (requirement, status, name) in [
         (json!({"provider_id": "nothing"}), 404, "not_found"),
         (json!({}), 400, "malformed_request"),
         (json!({"provider_id": "acme", "provider_type": "saml"}), 400, "malformed_request"),
         (json!({"provider_id": "acme", "oauth2": {"scopes": ["a b"]}}), 400, "malformed_request"),
         (json!({"provider_id": "acme", "oauth2": {"scopes": [""]}}), 400, "malformed_request"),
+        (json!({"provider_id": "acme", "oauth2": {"scopes": many}}), 400, "malformed_request"),
+        (json!({"provider_id": "acme", "oauth2": {"scopes": [long]}}), 400, "malformed_request"),
     ] {
         authorize(&world, "any", requirement, "").await.is_refused(status, name);
     }
@@ -179,6 +183,27 @@ async fn a_token_goes_only_to_a_key_that_may_have_it() {
             assert_eq!(again["context"]["token"], token);
         }
     }
+}
+
+/// The answer's token acts in the account whose consent the answer is about.
+#[tokio::test]
+async fn a_token_is_that_of_the_consent_s_account() {
+    let world = World::for_many_with_accounts().await;
+    let key = key_of("app");
+    let pending = authorize_tool(&world, &key, "Notes.Read", "bob").await.ok();
+    world.consent("app", "bob", text(&pending, "url")).await;
+    let input = json!({"id": 7, "account": "work"});
+    let call = json!({"tool_name": "Notes.Read", "user_id": "bob", "input": input});
+    let refused = world.post(&key, "/v1/tools/execute", call).await;
+    refused.is_refused(403, "tool_authorization_required");
+    let work = &refused.json["authorization"];
+    world.provider.says(said(r#"{"access_token":"at-work"}"#));
+    world.consent("app", "bob", text(work, "url")).await;
+    let completed = status(&world, &key, text(work, "id"), "").await.ok();
+    assert_eq!(text(&completed, "status"), "completed");
+    assert_eq!(completed["context"]["token"], "at-work");
+    let usual = authorize_tool(&world, &key, "Notes.Read", "bob").await.ok();
+    assert_eq!(usual["context"]["token"], "code-bob");
 }
 
 /// A token that is refused is renewed for the answer; if the provider has ended the grant, the user
