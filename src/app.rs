@@ -138,6 +138,7 @@ impl App {
             after_connect: server.after_connect,
             keeper: settings.links.ensure_keeper(),
             keep_runs: server.keep_runs,
+            document_limits: server.document_limits,
             is_short_lived: settings.links.is_short_lived,
         };
         let broker = Broker::new(parts, tables);

@@ -54,6 +54,7 @@ use sign_in::Browsers;
 use users::Users;
 
 use crate::model::oauth::LoopbackRule;
+use crate::model::run::DocumentLimits;
 use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, Time};
 use crate::oauth::OAuthClient;
 use crate::store::{self, Readiness, Tables};
@@ -98,6 +99,8 @@ pub struct Parts {
     pub keeper: Box<EnsureKeeper>,
     /// How long what clients store of their plans is kept after its last change.
     pub keep_runs: Duration,
+    /// How much of that is kept.
+    pub document_limits: DocumentLimits,
     /// Whether this process ends soon after a link. Its pages then offer no action that would come
     /// back to it.
     pub is_short_lived: bool,

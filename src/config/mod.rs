@@ -42,6 +42,7 @@ use toml::de::DeTable;
 use url::Url;
 
 use crate::model::gateway::Gateways;
+use crate::model::run::DocumentLimits;
 use crate::model::server_auth::ServerAuth;
 use crate::model::tool::Action;
 use crate::model::{Allowed, ConsentMode, Provider, ProviderId, Tool};
@@ -106,6 +107,8 @@ pub struct Server {
     pub keeper: bool,
     /// How long what clients store of their plans is kept after its last change.
     pub keep_runs: Duration,
+    /// How much of that is kept. `tools.toml` has no key for it.
+    pub document_limits: DocumentLimits,
 }
 
 impl Default for Server {
@@ -125,6 +128,7 @@ impl Default for Server {
             allowed: Allowed::default(),
             keeper: true,
             keep_runs: Duration::from_hours(30 * 24),
+            document_limits: DocumentLimits::default(),
         }
     }
 }

@@ -44,6 +44,60 @@ pub struct PlanRun {
     pub resolved: BTreeSet<String>,
 }
 
+/// A run without its document, as lists need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanRunHead {
+    pub id: String,
+    pub caller: Caller,
+    pub plan: String,
+    pub state: String,
+    pub changed_at: Time,
+    /// Ids of clarifications in its document that are not resolved.
+    pub open: BTreeSet<String>,
+}
+
+/// Size of what clients have stored: number of documents, and bytes of their JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    pub documents: usize,
+    pub bytes: usize,
+}
+
+/// The most that may be stored for a user, and with a key. Consents are stored on the same disk.
+#[derive(Clone, Copy, Debug)]
+pub struct DocumentLimits {
+    pub of_user: Stored,
+    pub of_key: Stored,
+}
+
+impl Default for DocumentLimits {
+    fn default() -> Self {
+        Self {
+            of_user: Stored { documents: 10_000, bytes: 100_000_000 },
+            of_key: Stored { documents: 100_000, bytes: 1_000_000_000 },
+        }
+    }
+}
+
+impl Stored {
+    /// One document of this many bytes.
+    pub fn one(bytes: usize) -> Self {
+        Self { documents: 1, bytes }
+    }
+
+    /// Adds documents.
+    pub fn add(&mut self, more: Self) {
+        self.documents = self.documents.saturating_add(more.documents);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+
+    /// Removes documents. What is counted may be less than what is stored.
+    pub fn remove(&mut self, less: Self) {
+        self.documents = self.documents.saturating_sub(less.documents);
+        self.bytes = self.bytes.saturating_sub(less.bytes);
+    }
+}
+
 /// A tool call of a run, as the client reports it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReportedCall {
@@ -84,7 +138,23 @@ pub fn clarification_id(of: &str, run: &str) -> String {
     format!("clar-{}", uuid::of(&["clarification", of, run]))
 }
 
+/// Most open clarifications of a run that are remembered; a run of Portia's clients has one for each
+/// thing that it waits for.
+const MAX_OPEN: usize = 50;
+/// Longest id that is remembered: those of our own are shorter.
+const MAX_OPEN_ID_BYTES: usize = 100;
+
 impl PlanRun {
+    /// Returns the ids of clarifications that are not resolved.
+    pub fn open(&self) -> BTreeSet<String> {
+        let list = self.document.get("outputs").and_then(|it| it.get("clarifications"));
+        let list = list.and_then(Value::as_array).into_iter().flatten();
+        let open = list.filter(|it| it.get("resolved").and_then(Value::as_bool) != Some(true));
+        let ids = open.filter_map(|it| it.get("id").and_then(Value::as_str));
+        let ids = ids.filter(|id| id.len() <= MAX_OPEN_ID_BYTES);
+        ids.take(MAX_OPEN).map(str::to_owned).collect()
+    }
+
     /// Marks a clarification as resolved. `None` if the document has none with this id that is still
     /// open.
     #[must_use]

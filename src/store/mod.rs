@@ -33,7 +33,8 @@
 //! | `session/<cookie>` | the [`Session`](crate::model::Session) of a browser |
 //! | `cutoff/<user>` | when all access of this user was last ended ([`Cutoff`]) |
 //! | `plan/<app>/<id>` | a [`StoredPlan`](crate::model::run::StoredPlan) of a client |
-//! | `planrun/<app>/<id>` | a [`PlanRun`](crate::model::run::PlanRun) of a client |
+//! | `planrun/<app>/<id>` | a [`PlanRun`](crate::model::run::PlanRun) of a client, without a large document |
+//! | `rundocument/<app>/<id>/<random>` | the document of such a run, if it is large |
 //! | `memory/<app>/<run>/<name>` | a [`Memory`](crate::model::run::Memory): an output of such a run |
 //! | `toolcall/<user>/<random>` | a [`ReportedCall`](crate::model::run::ReportedCall) of such a run |
 //! | `person/<user>` | the [`EndUserFacts`](crate::model::run::EndUserFacts) that a client knows of its user |
@@ -52,6 +53,7 @@ mod authorizations;
 mod backend;
 mod browsers;
 mod confirmations;
+mod document_count;
 mod error;
 mod folder;
 mod grants;
@@ -64,9 +66,11 @@ mod memory;
 mod notice;
 mod once;
 mod opened;
+mod plan_runs;
 pub mod private_file;
 mod records;
 mod rest_secrets;
+mod run_record;
 mod runs;
 mod seen;
 mod tables;
@@ -82,6 +86,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 pub use backend::{Backend, BackendError, Key, Page, Sealed, Unreachable};
+pub use document_count::DocumentCount;
 use error::Result;
 pub use error::StoreError;
 pub use folder::{Answer, AskError, DataFolder, FolderError, ListeningSockets, Role, keeper};

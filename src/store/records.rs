@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::backend::Key;
+use super::run_record::{RunDocument, RunRecord};
 use crate::model::authorization::State;
 use crate::model::grant::Used;
 use crate::model::nesting::nesting;
 use crate::model::once::Once;
 use crate::model::reason::{ConsentFailure, GrantEnd, LinkProblem, RevocationResult};
 use crate::model::rest_secret::RestSecret;
-use crate::model::run::{EndUserFacts, Memory, PlanRun, ReportedCall, StoredPlan};
+use crate::model::run::{EndUserFacts, Memory, ReportedCall, StoredPlan};
 use crate::model::{
     Authorization, AuthorizationAttempt, CallConfirmation, Caller, Grant, LoginAttempt, RunNeeds,
     Session, Unclaimed, Unconfirmed, Verification,
@@ -164,8 +165,18 @@ impl Record for StoredPlan {
     const VERSION: u32 = 1;
 }
 
-impl Record for PlanRun {
+impl Record for RunRecord {
     const NAME: &'static str = "run of a plan";
+    const VERSION: u32 = 2;
+
+    fn version(&self) -> u32 {
+        // Version 1 has every document within.
+        if self.document.is_some() { 1 } else { 2 }
+    }
+}
+
+impl Record for RunDocument {
+    const NAME: &'static str = "document of a run";
     const VERSION: u32 = 1;
 }
 
@@ -204,7 +215,8 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<LoginAttempt>("signin/"),
     Kind::of::<Cutoff>("cutoff/"),
     Kind::of::<StoredPlan>("plan/"),
-    Kind::of::<PlanRun>("planrun/"),
+    Kind::of::<RunRecord>("planrun/"),
+    Kind::of::<RunDocument>("rundocument/"),
     Kind::of::<Memory>("memory/"),
     Kind::of::<ReportedCall>("toolcall/"),
     Kind::of::<EndUserFacts>("person/"),

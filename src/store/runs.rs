@@ -12,9 +12,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::backend::Key;
+use super::plan_runs::PLAN_RUN;
 use super::records::Record;
+use super::run_record::RunRecord;
 use super::{Held, Result, Store, Table};
-use crate::model::run::{EndUserFacts, Memory, PlanRun, ReportedCall, StoredPlan};
+use crate::model::run::{EndUserFacts, Memory, ReportedCall, StoredPlan};
 use crate::model::secret::{self, ExposeSecret as _};
 use crate::model::{Caller, Time};
 
@@ -24,24 +26,6 @@ impl Store {
     /// Returns a plan.
     pub async fn plan(&self, space: &str, id: &str) -> Result<Option<Held<StoredPlan>>> {
         self.read(self.plan_key(space, id)).await
-    }
-
-    /// Returns the run of a plan.
-    pub async fn plan_run(&self, space: &str, id: &str) -> Result<Option<Held<PlanRun>>> {
-        self.read(self.plan_run_key(space, id)).await
-    }
-
-    /// Calls `each` with every run of a space, in no useful order. Runs are large, so no list of
-    /// them is made.
-    pub async fn for_each_run(&self, space: &str, mut each: impl FnMut(&PlanRun)) -> Result<()> {
-        let mut pages = self.opened::<PlanRun>(&self.under(PLAN_RUN, space));
-        while let Some(page) = pages.next().await? {
-            for held in &page {
-                each(&held.value);
-            }
-            tokio::task::yield_now().await;
-        }
-        Ok(())
     }
 
     /// Returns an output of a run.
@@ -90,7 +74,7 @@ impl Store {
     pub async fn sweep_runs(&self, now: Time, keep: Duration) -> Result<()> {
         let is_over = |stored_at| now.is_past(stored_at, keep);
         self.clear::<StoredPlan>(PLAN, |it| is_over(it.stored_at)).await?;
-        self.clear::<PlanRun>(PLAN_RUN, |it| is_over(it.changed_at)).await?;
+        self.clear_runs(is_over).await?;
         self.clear::<ReportedCall>(REPORTED_CALL, |it| is_over(it.stored_at)).await?;
         self.clear::<Memory>(MEMORY, |it| is_over(it.stored_at)).await?;
         self.clear::<EndUserFacts>(END_USER, |it| is_over(it.stored_at)).await
@@ -98,7 +82,7 @@ impl Store {
 
     /// Adds each user about whom a client has stored something.
     pub(super) async fn add_users_of_documents(&self, callers: &mut HashSet<Caller>) -> Result<()> {
-        let mut runs = self.opened::<PlanRun>(PLAN_RUN);
+        let mut runs = self.opened::<RunRecord>(PLAN_RUN);
         while let Some(page) = runs.next().await? {
             callers.extend(page.into_iter().map(|held| held.value.caller));
         }
@@ -118,7 +102,7 @@ impl Store {
     }
 
     /// Deletes what is about this user. Returns the number of runs.
-    async fn delete_runs_of(&self, caller: &Caller) -> Result<usize> {
+    pub(super) async fn delete_runs_of(&self, caller: &Caller) -> Result<usize> {
         let mut runs = 0;
         for space in caller.spaces() {
             runs += self.delete_runs_in(&space, caller).await?;
@@ -142,12 +126,9 @@ impl Store {
             plans.insert(run.plan.clone());
         })
         .await?;
-        let runs = self.under(PLAN_RUN, space);
-        let deleted = self.delete_all::<PlanRun>(&runs, |it| it.caller == *caller).await?;
+        let deleted = self.delete_run_records(space, caller).await?;
         for plan in theirs.difference(&of_others) {
-            if let Some(held) = self.plan(space, plan).await? {
-                self.delete_last(held).await?;
-            }
+            self.delete_unopened(self.plan_key(space, plan)).await?;
         }
         Ok(deleted)
     }
@@ -164,7 +145,7 @@ impl Store {
     }
 
     /// Prefix of the records of one kind in a space.
-    fn under(&self, kind: &str, space: &str) -> String {
+    pub(super) fn under(&self, kind: &str, space: &str) -> String {
         format!("{kind}{}/", self.ring.hash("application", &[space]))
     }
 
@@ -172,12 +153,8 @@ impl Store {
         Key::new(format!("{}{}", self.under(PLAN, space), self.ring.hash("plan", &[id])))
     }
 
-    fn plan_run_key(&self, space: &str, id: &str) -> Key {
-        Key::new(format!("{}{}", self.under(PLAN_RUN, space), self.ring.hash("plan run", &[id])))
-    }
-
     fn memory_key(&self, space: &str, run: &str, name: &str) -> Key {
-        let run = self.ring.hash("plan run", &[run]);
+        let run = self.run_hash(run);
         let name = self.ring.hash("memory", &[name]);
         Key::new(format!("{}{run}/{name}", self.under(MEMORY, space)))
     }
@@ -187,11 +164,10 @@ impl Store {
     }
 }
 
-const PLAN: &str = "plan/";
-const PLAN_RUN: &str = "planrun/";
-const REPORTED_CALL: &str = "toolcall/";
-const MEMORY: &str = "memory/";
-const END_USER: &str = "person/";
+pub(super) const PLAN: &str = "plan/";
+pub(super) const REPORTED_CALL: &str = "toolcall/";
+pub(super) const MEMORY: &str = "memory/";
+pub(super) const END_USER: &str = "person/";
 
 /// # Errors
 /// The store cannot be opened; else as the methods of [`Store`] in general.
@@ -205,27 +181,6 @@ impl Table<StoredPlan> {
     ) -> Result<bool> {
         let store = self.store().await?;
         store.put_of(store.plan_key(space, &plan.id), plan, over, None).await
-    }
-}
-
-/// # Errors
-/// The store cannot be opened; else as the methods of [`Store`] in general.
-impl Table<PlanRun> {
-    /// Stores a run in place of `over`; false if another writer was faster.
-    pub async fn put(
-        &self,
-        space: &str,
-        run: &PlanRun,
-        over: Option<&Held<PlanRun>>,
-    ) -> Result<bool> {
-        let store = self.store().await?;
-        store.put_of(store.plan_run_key(space, &run.id), run, over, Some(&run.caller)).await
-    }
-
-    /// Deletes runs, reported calls, memories and facts of this user, and the plans of which no
-    /// other run is left. Returns the number of runs.
-    pub async fn delete_of(&self, caller: &Caller) -> Result<usize> {
-        self.store().await?.delete_runs_of(caller).await
     }
 }
 

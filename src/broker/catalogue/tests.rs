@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::broker::{Broker, Call, Parts};
 use crate::config;
+use crate::model::run::DocumentLimits;
 use crate::model::{Caller, Clock, Outcome, Principal, UserId};
 use crate::net::{Net, Policy};
 use crate::oauth::OAuthClient;
@@ -33,6 +34,7 @@ fn broker(catalogue: Catalogue) -> Broker {
         after_connect: None,
         keeper: Box::new(|_| std::future::ready(true).boxed()),
         keep_runs: std::time::Duration::from_hours(24),
+        document_limits: DocumentLimits::default(),
         is_short_lived: false,
     };
     Broker::new(parts, tables)

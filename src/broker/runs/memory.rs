@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::quota::{Change, Whose};
 use super::{MAX_WRITE_ATTEMPTS, RunError, Runs};
 use crate::model::Caller;
 use crate::model::run::{MAX_MEMORY_BYTES, Memory};
@@ -49,10 +50,14 @@ impl Runs {
             return Err(RunError::NotTheirs);
         };
         let memory = self.memory(caller, run, name, summary, value);
-        self.check(space, Some(&memory.caller), &memory)?;
+        let bytes = self.check(space, Some(&memory.caller), &memory)?;
+        let whose = Whose { space, caller: Some(&memory.caller) };
         for _ in 0..MAX_WRITE_ATTEMPTS {
             let held = store.memory(space, run, name).await?;
+            let change = Change::new(held.as_ref().map(|it| super::size(&it.value)), bytes);
+            self.0.quota.check(store, whose, change).await?;
             if self.0.tables.memories.put(space, &memory, held.as_ref()).await? {
+                self.0.quota.note(store, whose, change).await;
                 return self.undo_if_cut_off(store, &memory.caller, began_at).await;
             }
         }

@@ -2,11 +2,13 @@
 //! outputs, and facts about end users.
 //!
 //! - [`memory`]: outputs that are too large for their run, and the links to them
+//! - [`quota`]: how much is stored for a user, and with a key
 //!
 //! Nothing of it is used in a decision. Every method takes the space of the client's key
 //! ([`RestCaller::space`](crate::identity::RestCaller::space)), and finds nothing of another one.
 
 pub mod memory;
+mod quota;
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
@@ -17,9 +19,10 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio_util::task::TaskTracker;
 
+use self::quota::{Change, Quota, Whose};
 use super::{MAX_WRITE_ATTEMPTS, Parts};
 use crate::model::run::{
-    EndUserFacts, MAX_DOCUMENT_BYTES, PlanRun, ReportedCall, StoredPlan, clarification_id,
+    EndUserFacts, MAX_DOCUMENT_BYTES, PlanRun, ReportedCall, Stored, StoredPlan, clarification_id,
 };
 use crate::model::{Caller, Clock, RateLimit, Time};
 use crate::store::{RunTables, Store, StoreError};
@@ -44,6 +47,11 @@ pub enum RunError {
     TooLarge(usize),
     #[error("too much was stored within the last hour")]
     TooMany,
+    #[error(
+        "no more fits for {whose}: at most {} documents of {} bytes together are kept; older ones expire after `[store] keep_runs` days, and those of a user are deleted with the user",
+        .most.documents, .most.bytes
+    )]
+    Full { whose: &'static str, most: Stored },
     /// The id is in use for another user, or the user's access has ended since the write began.
     #[error("there is no such run of this user")]
     NotTheirs,
@@ -68,6 +76,7 @@ struct Inner {
     tables: RunTables,
     by_user: RateLimit<Caller>,
     by_key: RateLimit<String>,
+    quota: Quota,
     tasks: TaskTracker,
     /// When expired records were last deleted.
     swept: Mutex<Option<Time>>,
@@ -77,7 +86,9 @@ impl Runs {
     pub(super) fn new(parts: Arc<Parts>, tables: RunTables, tasks: TaskTracker) -> Self {
         let by_user = per_hour(&parts.clock, MAX_WRITES_OF_USER);
         let by_key = per_hour(&parts.clock, MAX_WRITES_OF_KEY);
-        Self(Arc::new(Inner { parts, tables, by_user, by_key, tasks, swept: Mutex::default() }))
+        let quota = Quota::new(parts.document_limits);
+        let swept = Mutex::default();
+        Self(Arc::new(Inner { parts, tables, by_user, by_key, quota, tasks, swept }))
     }
 
     /// Stores a plan, in place of one with the same id.
@@ -90,12 +101,15 @@ impl Runs {
         id: &str,
         document: Map<String, Value>,
     ) -> Result<(), RunError> {
-        self.check(space, None, &document)?;
-        let store = self.store().await?;
+        let bytes = self.check(space, None, &document)?;
+        let (store, whose) = (self.store().await?, Whose { space, caller: None });
         let plan = StoredPlan { id: id.to_owned(), document, stored_at: self.now() };
         for _ in 0..MAX_WRITE_ATTEMPTS {
             let held = store.plan(space, id).await?;
+            let change = Change::new(held.as_ref().map(|it| size(&it.value.document)), bytes);
+            self.0.quota.check(store, whose, change).await?;
             if self.0.tables.plans.put(space, &plan, held.as_ref()).await? {
+                self.0.quota.note(store, whose, change).await;
                 return Ok(());
             }
         }
@@ -116,9 +130,10 @@ impl Runs {
     /// # Errors
     /// [`RunError`].
     pub async fn put_run(&self, space: &str, run: PlanRun) -> Result<PlanRun, RunError> {
-        self.check(space, Some(&run.caller), &run.document)?;
+        let bytes = self.check(space, Some(&run.caller), &run.document)?;
         let (store, caller) = (self.store().await?, run.caller.clone());
         let began_at = self.now();
+        let whose = Whose { space, caller: Some(&caller) };
         let mut run = PlanRun { changed_at: began_at, ..run };
         for _ in 0..MAX_WRITE_ATTEMPTS {
             let held = store.plan_run(space, &run.id).await?;
@@ -128,7 +143,10 @@ impl Runs {
                 }
                 run = run.over(held.value.clone());
             }
+            let change = Change::new(held.as_ref().map(|it| size(&it.value.document)), bytes);
+            self.0.quota.check(store, whose, change).await?;
             if self.0.tables.runs.put(space, &run, held.as_ref()).await? {
+                self.0.quota.note(store, whose, change).await;
                 self.undo_if_cut_off(store, &caller, began_at).await?;
                 return Ok(run);
             }
@@ -183,11 +201,14 @@ impl Runs {
         caller: &Caller,
         document: Map<String, Value>,
     ) -> Result<(), RunError> {
-        self.check(space, Some(caller), &document)?;
-        let began_at = self.now();
+        let bytes = self.check(space, Some(caller), &document)?;
+        let (store, began_at) = (self.store().await?, self.now());
+        let (whose, change) = (Whose { space, caller: Some(caller) }, Change::new(None, bytes));
+        self.0.quota.check(store, whose, change).await?;
         let call = ReportedCall { caller: caller.clone(), document, stored_at: began_at };
         self.0.tables.calls.add(&call).await?;
-        self.undo_if_cut_off(self.store().await?, caller, began_at).await
+        self.0.quota.note(store, whose, change).await;
+        self.undo_if_cut_off(store, caller, began_at).await
     }
 
     /// Returns what is stored of an end user.
@@ -217,8 +238,12 @@ impl Runs {
             let before = held.as_ref().map(|held| held.value.additional_data.clone());
             let additional_data = changed(before.unwrap_or_default(), additional_data);
             let facts = EndUserFacts { additional_data, stored_at: began_at, ..facts.clone() };
-            check_size(&facts)?;
+            let bytes = check_size(&facts)?;
+            let whose = Whose { space, caller: Some(&facts.caller) };
+            let change = Change::new(held.as_ref().map(|it| size(&it.value)), bytes);
+            self.0.quota.check(store, whose, change).await?;
             if self.0.tables.people.put(&facts, held.as_ref()).await? {
+                self.0.quota.note(store, whose, change).await;
                 self.undo_if_cut_off(store, &facts.caller, began_at).await?;
                 return Ok(facts);
             }
@@ -231,7 +256,9 @@ impl Runs {
     /// # Errors
     /// The store cannot be read or written.
     pub(super) async fn delete_of(&self, caller: &Caller) -> Result<usize, StoreError> {
-        self.0.tables.runs.delete_of(caller).await
+        let deleted = self.0.tables.runs.delete_of(caller).await?;
+        self.0.quota.note_deletion(self.store().await?, caller).await;
+        Ok(deleted)
     }
 
     /// Marks the clarification of a request that this user has answered as resolved, in each of
@@ -246,7 +273,7 @@ impl Runs {
             store
                 .for_each_run(&space, |run| {
                     let clarification = clarification_id(of, &run.id);
-                    if run.caller == *caller && run.clone().resolve(&clarification).is_some() {
+                    if run.caller == *caller && run.open.contains(&clarification) {
                         shown.push((run.id.clone(), clarification));
                     }
                 })
@@ -275,18 +302,18 @@ impl Runs {
         Err(StoreError::Contended)
     }
 
-    /// Checks the limits on one more write.
+    /// Checks the limits on one more write. Returns the bytes of the document.
     fn check(
         &self,
         space: &str,
         caller: Option<&Caller>,
         document: &impl serde::Serialize,
-    ) -> Result<(), RunError> {
-        check_size(document)?;
+    ) -> Result<usize, RunError> {
+        let bytes = check_size(document)?;
         let is_admitted = self.0.by_key.admits(space.to_owned())
             && caller.is_none_or(|caller| self.0.by_user.admits(caller.clone()));
         self.sweep_in_time();
-        if is_admitted { Ok(()) } else { Err(RunError::TooMany) }
+        if is_admitted { Ok(bytes) } else { Err(RunError::TooMany) }
     }
 
     /// Deletes what has expired in the background, once a day.
@@ -305,6 +332,7 @@ impl Runs {
             if let Err(error) = swept.await {
                 tracing::warn!(%error, "plan runs that have expired were not deleted");
             }
+            runs.0.quota.forget().await;
         });
     }
 
@@ -350,9 +378,19 @@ fn changed(
     data
 }
 
-fn check_size(document: &impl serde::Serialize) -> Result<(), RunError> {
-    let bytes = serde_json::to_vec(document).map_or(usize::MAX, |json| json.len());
-    if bytes <= MAX_DOCUMENT_BYTES { Ok(()) } else { Err(RunError::TooLarge(MAX_DOCUMENT_BYTES)) }
+/// Returns the bytes of a document that is not too large.
+fn check_size(document: &impl serde::Serialize) -> Result<usize, RunError> {
+    let bytes = size(document);
+    if bytes <= MAX_DOCUMENT_BYTES {
+        Ok(bytes)
+    } else {
+        Err(RunError::TooLarge(MAX_DOCUMENT_BYTES))
+    }
+}
+
+/// Bytes of a document's JSON.
+fn size(document: &impl serde::Serialize) -> usize {
+    serde_json::to_vec(document).map_or(usize::MAX, |json| json.len())
 }
 
 #[cfg(test)]

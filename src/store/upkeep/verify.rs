@@ -216,6 +216,7 @@ mod tests {
                 ("cutoff", 0, vec![]),
                 ("plan", 0, vec![]),
                 ("planrun", 0, vec![]),
+                ("rundocument", 0, vec![]),
                 ("memory", 0, vec![]),
                 ("toolcall", 0, vec![]),
                 ("person", 0, vec![]),

@@ -14,6 +14,7 @@ use crate::broker::{Broker, Catalogue, Parts};
 use crate::config;
 use crate::identity::Authenticator;
 use crate::model::authorization::CONFIRMATION_LIFETIME;
+use crate::model::run::DocumentLimits;
 use crate::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
 use crate::model::{Caller, Clock};
 use crate::net::{Net, Policy};
@@ -63,6 +64,7 @@ impl World {
             after_connect: None,
             keeper: Box::new(|_| std::future::ready(true).boxed()),
             keep_runs: std::time::Duration::from_hours(24),
+            document_limits: DocumentLimits::default(),
             is_short_lived: false,
         };
         let broker = Broker::new(parts, tables);

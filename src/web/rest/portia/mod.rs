@@ -117,7 +117,7 @@ fn not_found(detail: impl Into<String>) -> Response {
 fn not_stored(error: &RunError) -> Response {
     match error {
         RunError::Store(error) => unavailable(error),
-        RunError::TooLarge(_) => {
+        RunError::TooLarge(_) | RunError::Full { .. } => {
             problem(StatusCode::PAYLOAD_TOO_LARGE, ErrorName::PayloadTooLarge, error.to_string())
         }
         RunError::TooMany => {

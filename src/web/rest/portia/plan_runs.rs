@@ -114,6 +114,9 @@ pub(in crate::web) async fn put(
     if !is_id(&id, "prun-") {
         return malformed("the id of a run is `prun-` and a UUID");
     }
+    if !is_id(&written.plan_id, "plan-") {
+        return malformed("the id of a plan is `plan-` and a UUID");
+    }
     let principal = match user(&caller, written.end_user.as_deref()) {
         Ok(principal) => principal,
         Err(response) => return *response,

@@ -293,11 +293,62 @@ async fn what_is_stored_goes_with_the_user() {
     assert!(records(&world).await.is_empty(), "{:?}", records(&world).await);
 }
 
+/// What is stored for a user and with a key has a limit, and other users and keys have their own.
+#[tokio::test]
+async fn what_is_stored_has_a_limit_for_each_user_and_each_key() {
+    let world = World::with_little_room().await;
+    let put = async |key: &str, at: usize, user: &str, bytes: usize| {
+        let path = format!("{RUNS}prun-{at:08}-f910-4c53-b3c5-69d1aa4ebf42/");
+        let mut run = run(user, "COMPLETE", &json!([]));
+        run["plan_run_inputs"] = json!({ "x": "y".repeat(bytes) });
+        world.send(key, "PUT", &path, Some(&run)).await
+    };
+    for at in 0..4 {
+        assert_eq!(put(KEY, at, "ana", 10).await.status, 200);
+    }
+    let full = put(KEY, 4, "ana", 10).await;
+    assert_eq!((full.status, &full.json()["error"]), (413, &json!("payload_too_large")));
+    let detail = full.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("this user") && detail.contains("`[store] keep_runs`"), "{detail}");
+    assert_eq!(put_memory(&world, KEY, &memory_path(RUN, "$x"), "1").await, 404);
+    let ana = "prun-00000000-f910-4c53-b3c5-69d1aa4ebf42";
+    assert_eq!(put_memory(&world, KEY, &memory_path(ana, "$x"), "1").await, 413);
+    let reported = json!({
+        "plan_run_id": ana, "tool_name": "Star", "end_user_id": "ana", "status": "FAILED",
+        "step": 0, "input": {}, "output": null, "latency_seconds": 0.5,
+    });
+    let facts = json!({ "name": "Ana", "additional_data": {} });
+    for (method, path, body) in
+        [("POST", "/api/v0/tool-calls/", &reported), ("PUT", "/api/v0/end-user/ana/", &facts)]
+    {
+        assert_eq!(world.send(KEY, method, path, Some(body)).await.status, 413, "{path}");
+    }
+    // A stored run can change, up to the bytes of the user.
+    assert_eq!(put(KEY, 0, "ana", 15_000).await.status, 200);
+    assert_eq!(put(KEY, 1, "ana", 10_000).await.status, 413);
+    assert_eq!(put(KEY, 0, "ana", 10).await.status, 200);
+    // Another user has room until the key is full; another key has its own.
+    assert_eq!(put(KEY, 5, "ben", 10).await.status, 200);
+    assert_eq!(put(KEY, 6, "ben", 10).await.status, 200);
+    let full = put(KEY, 7, "ben", 10).await;
+    assert_eq!(full.status, 413);
+    assert!(full.json()["detail"].as_str().unwrap().contains("this key"));
+    assert_eq!(world.send(KEY, "POST", PLANS, Some(&plan())).await.status, 413);
+    assert_eq!(put(OTHER_KEY, 8, "ben", 10).await.status, 200);
+    // Documents that are deleted make room.
+    world.pass(Duration::from_secs(1));
+    let caller = Caller { namespace: "key:app".into(), user: UserId::new("ana") };
+    world.app().broker.users().end_access(&caller, EndedBy::Application).await.unwrap();
+    world.pass(Duration::from_secs(1));
+    assert_eq!(put(KEY, 7, "ben", 10).await.status, 200);
+    assert_eq!(put(KEY, 9, "ana", 10).await.status, 200);
+}
+
 /// Kinds of what clients store, with the number of their records.
 async fn records(world: &World) -> Vec<(String, usize)> {
     let verified = world.app().broker.store().await.unwrap().verify().await.unwrap();
     assert!(verified.is_good(), "{verified:?}");
-    let kinds = ["plan", "planrun", "memory", "toolcall", "person"];
+    let kinds = ["plan", "planrun", "rundocument", "memory", "toolcall", "person"];
     let found = verified.kinds.into_iter().map(|kind| (kind.name, kind.good));
     found.filter(|(name, count)| *count > 0 && kinds.contains(&name.as_str())).collect()
 }

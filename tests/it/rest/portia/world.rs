@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use countersign::app::{Access, App};
 use countersign::config::Config;
+use countersign::model::run::{DocumentLimits, Stored};
 use countersign::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
 use countersign::model::{Caller, UserId};
 use reqwest::StatusCode;
@@ -55,6 +56,21 @@ impl World {
     /// Like [`Self::new`], with a tool whose user confirms each call.
     pub(super) async fn with_payments() -> Self {
         Self::altered(None, world::payments, world::confirm_payments).await
+    }
+
+    /// Like [`Self::of_many`], where little is stored for a user, and with a key.
+    pub(super) async fn with_little_room() -> Self {
+        Self::altered(
+            Some("https://tools.example"),
+            |_| String::new(),
+            |config| {
+                config.server.document_limits = DocumentLimits {
+                    of_user: Stored { documents: 4, bytes: 20_000 },
+                    of_key: Stored { documents: 6, bytes: 30_000 },
+                };
+            },
+        )
+        .await
     }
 
     /// A server with the keys of two applications and of one person.

@@ -11,6 +11,7 @@ use crate::broker::accounts::list::AccountState;
 use crate::broker::{Broker, Catalogue, Parts, VisitingBrowser};
 use crate::model::authorization::State;
 use crate::model::reason::GrantEnd;
+use crate::model::run::DocumentLimits;
 use crate::model::{Authorization, Caller, Clock, Grant, UserId};
 use crate::net::{Net, Policy};
 use crate::oauth::OAuthClient;
@@ -44,6 +45,7 @@ impl World {
             after_connect: None,
             keeper: Box::new(|_| std::future::ready(true).boxed()),
             keep_runs: std::time::Duration::from_hours(24),
+            document_limits: DocumentLimits::default(),
             is_short_lived: false,
         };
         Self { broker: Broker::new(parts, tables) }
