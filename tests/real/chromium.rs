@@ -4,9 +4,13 @@
 use std::path::Path;
 use std::process::Command;
 
+use countersign::broker::Call;
+use countersign::model::{Caller, Outcome, Principal, Question, UserId};
 use serde_json::json;
 
 use crate::harness::{Dialect, Home, Running, Served, Server, Transport, World, part, wait_until};
+use crate::support;
+use crate::support::world::TestClock;
 
 #[test]
 fn a_person_gets_through_in_a_real_browser() {
@@ -159,6 +163,49 @@ fn accounts_are_connected_and_ended_in_a_real_browser() {
     assert!(report["final_text"].as_str().unwrap().contains("is disconnected"), "{report}");
     wait_until("the end of the token at the provider", || world.revocations() == 1);
     host.call("whoami", &json!({})).asked();
+}
+
+/// `tools.toml` has no key for it yet, so the server is in this process.
+#[test]
+fn a_call_is_confirmed_in_a_real_browser() {
+    let api = tokio::runtime::Runtime::new().unwrap();
+    let provider = api.block_on(support::provider::Server::start(|_| {
+        support::provider::Act::Say(support::provider::json(r#"{"paid":true}"#))
+    }));
+    let tools = support::world::payments(&provider.origin);
+    let clock = TestClock::new();
+    let server = {
+        let _within = api.enter();
+        support::world::World::altered(None, &clock, &tools, support::world::confirm_payments)
+    };
+    let principal = Principal::local(Caller::local(UserId::new("ana")));
+    let call = |note: &str| {
+        let arguments = json!({ "sum": 5, "to": "Ben & Eve", "note": note });
+        let call = Call {
+            arguments: arguments.as_object().cloned(),
+            client: Some("Some client".into()),
+            ..Call::new(&principal, "pay")
+        };
+        api.block_on(server.app.broker.call(call)).unwrap()
+    };
+    let link = |outcome: Outcome| match outcome {
+        Outcome::InputRequired(required) => match required.question {
+            Question::Confirmation(prompt) => prompt.url,
+            Question::Arguments(problem) => panic!("{problem:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    let note = "For the lunch of last week.\nWith thanks; a \u{202e}hidden\u{200b} word.";
+    let report = drive(&link(call(note)), "confirm-run", &["--press", "run"]);
+    assert_eq!(report["problems"], json!([]), "{report}");
+    assert_eq!(report["connect_title"], "Confirm: Pay · Countersign", "{report}");
+    assert!(report["final_text"].as_str().unwrap().contains("You confirmed: Pay"), "{report}");
+    assert!(matches!(call(note), Outcome::Complete(_)));
+    let long = "y".repeat(3000);
+    let report = drive(&link(call(&long)), "confirm-declined", &["--press", "decline"]);
+    assert_eq!(report["problems"], json!([]), "{report}");
+    assert!(report["final_text"].as_str().unwrap().contains("Nothing was sent"), "{report}");
+    assert!(matches!(call(&long), Outcome::Failed(_)));
 }
 
 /// Measures where the buttons are, which a page's source does not show.

@@ -122,7 +122,7 @@ fn answered(title: &str, state: ConfirmationState) -> (String, PageKind, Vec<Str
             vec!["Nothing was sent. You can close this page and go back.".into()],
         ),
         ConfirmationState::Used => (
-            format!("You confirmed: {title}"),
+            format!("Called: {title}"),
             PageKind::Good,
             vec!["The tool was called. The program that asked has the result.".into()],
         ),

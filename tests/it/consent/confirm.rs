@@ -288,6 +288,27 @@ async fn a_token_that_has_ended_early_costs_no_second_answer() {
     assert!(matches!(there().await, Outcome::Complete(_)));
 }
 
+/// The keeper answers the page of a call whose host has ended the server.
+#[tokio::test]
+async fn the_page_is_answered_by_a_process_that_knows_no_tools() {
+    let world = World::in_folder().await;
+    world.provider.api(|_| Act::Say(said(r#"{"paid":true}"#)));
+    // It owns the folder, and so it listens for all processes.
+    let keeper = world.keeper();
+    keeper.broker.store().await.unwrap();
+    let prompt = asked(pay(&world, TO_BEN).await);
+    let page = world.get(&prompt.url).await;
+    assert!(page.text.contains("Pay 5 to Ben?"), "{}", page.text);
+    // The process that asked ends.
+    world.app.close().await;
+    world.press(&prompt.url, "run").await;
+    assert!(world.get(&prompt.url).await.text.contains("You confirmed"));
+    let world = world.restarted("Pays.", "Pays.").await;
+    assert!(matches!(pay(&world, TO_BEN).await, Outcome::Complete(_)));
+    assert_eq!(paid(&world), 1);
+    keeper.close().await;
+}
+
 #[tokio::test]
 async fn a_caller_that_shows_no_links_gets_a_failure_and_no_question() {
     let world = world().await;

@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use countersign::model::Outcome;
+use countersign::broker::Call;
+use countersign::model::{Outcome, Principal, Question};
 
 use super::identity::{me, tools_toml};
 use super::world::{World, ana, tokens};
 use crate::snapshot::hold_page;
 use crate::support::browser::{Browser, Page};
 use crate::support::pages;
-use crate::support::provider::{Act, answer};
+use crate::support::provider::{Act, answer, json};
 
 /// Pages of one kind, each of which is also a snapshot.
 struct Gallery {
@@ -111,6 +112,43 @@ async fn every_state_of_a_link_has_a_page_and_a_title_of_its_own() {
     gallery.hang("disconnected", &page);
     assert_eq!(mark(&page), mark(&declined), "neither is connected");
     let link = world.link_for("read").await;
+    world.pass(Duration::from_mins(16));
+    gallery.hang("over", &world.get(&link).await);
+}
+
+#[tokio::test]
+async fn every_state_of_a_call_to_confirm_has_a_title_of_its_own() {
+    let mut gallery = Gallery::of("confirmation");
+    let world = World::with_payments().await;
+    world.provider.api(|_| Act::Say(json("{}")));
+    let hidden = "Ben \u{202e}\u{200b}<b>& Eve</b>";
+    let arguments = serde_json::json!({ "sum": 5, "to": hidden, "note": "For lunch.\nThanks!" });
+    let call = async || {
+        let arguments = arguments.as_object().cloned();
+        let principal = &Principal::local(ana());
+        let client = Some("Some client".to_owned());
+        let call = Call { arguments, client, ..Call::new(principal, "pay") };
+        world.app.broker.call(call).await.unwrap()
+    };
+    let asked = async || match call().await {
+        Outcome::InputRequired(required) => match required.question {
+            Question::Confirmation(prompt) => prompt.url,
+            other @ Question::Arguments(_) => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    let link = asked().await;
+    gallery.hang("asked", &world.get(&link).await);
+    gallery.hang("changed", &world.post(&link, &[("answer", "run"), ("shown", "x")]).await);
+    world.press(&link, "run").await;
+    gallery.hang("confirmed", &world.get(&link).await);
+    assert!(matches!(call().await, Outcome::Complete(_)));
+    gallery.hang("called", &world.get(&link).await);
+    let link = asked().await;
+    world.press(&link, "decline").await;
+    gallery.hang("declined", &world.get(&link).await);
+    call().await;
+    let link = asked().await;
     world.pass(Duration::from_mins(16));
     gallery.hang("over", &world.get(&link).await);
 }

@@ -92,9 +92,13 @@ impl World {
         .await
     }
 
-    /// A world whose store is in a data folder.
+    /// A world whose store is in a data folder, and in which each call of `pay` has to be confirmed.
     pub(super) async fn in_folder() -> Self {
-        Self::beside(|clock, origin| world::World::in_folder(clock, &tools_toml(origin))).await
+        let tools = |origin: &str| format!("{}{}", tools_toml(origin), world::payments(origin));
+        Self::beside(|clock, origin| {
+            world::World::in_folder(clock, &tools(origin), world::confirm_payments)
+        })
+        .await
     }
 
     /// A provider, and the server that is made for its origin.
@@ -129,6 +133,11 @@ impl World {
     /// The tables of another process that shares the data folder.
     pub(super) fn tables_of_a_peer(&self) -> Tables {
         self.server.tables_of_a_peer()
+    }
+
+    /// Another process that shares the data folder and knows no tools.
+    pub(super) fn keeper(&self) -> App {
+        self.server.keeper()
     }
 
     /// Lets time pass.

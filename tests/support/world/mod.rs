@@ -100,9 +100,22 @@ impl World {
         Self::over(Records::Memory(Memory::default()), public, clock, tools, alter)
     }
 
-    /// Like [`Self::new`], with a data folder, for tests of its files.
-    pub fn in_folder(clock: &TestClock, tools: &str) -> Self {
-        Self::over(Records::Folder, None, clock, tools, |_| {})
+    /// Like [`Self::new`], with a data folder, for tests of its files and of several processes, and
+    /// with a configuration that `alter` changes after it is read.
+    pub fn in_folder(clock: &TestClock, tools: &str, alter: fn(&mut Config)) -> Self {
+        Self::over(Records::Folder, None, clock, tools, alter)
+    }
+
+    /// Another process that shares the store and knows no tools, as a keeper does.
+    pub fn keeper(&self) -> App {
+        let settings = Settings {
+            store: self.place.store(&self.clock),
+            clock: self.clock.clock(),
+            public: None,
+            worker: env!("CARGO_BIN_EXE_countersign").into(),
+            links: Links::default(),
+        };
+        App::new(Config::default(), settings)
     }
 
     fn over(
