@@ -2,14 +2,16 @@
 //! a refresh token that the killed process had sent can be lost, and the loss is reported.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::harness::{
-    Dialect, Finished, Held, Home, Server, Visit, World, files, page_while_it_lives, report, times,
-    wait_until,
+    Dialect, Finished, Held, Home, Served, Server, Visit, World, files, page_while_it_lives,
+    report, request, times, wait_until,
 };
 
 /// Reason in `auth status` for a grant that ended with a process: its attempt marker was still
@@ -200,4 +202,48 @@ impl Random {
         self.0 ^= self.0 << 17;
         self.0 % end
     }
+}
+
+/// Kills the server while an API holds the call: the API may have done what it was asked to.
+#[test]
+fn a_call_with_a_key_that_died_with_its_server_never_runs_twice() {
+    let api = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = api.local_addr().unwrap();
+    let home = Home::new(&format!(
+        "[tools.star]\ndescription = \"Stars.\"\nids = {{ arcade = \"Github.Star\" }}\nrequest = \"POST http://{address}/star\"\n"
+    ));
+    let served = Served::start(&home);
+    let body = json!({ "tool_name": "Github.Star", "input": {} }).to_string();
+    let host = served.origin().trim_start_matches("http://").to_owned();
+    let mut client = TcpStream::connect(&host).unwrap();
+    let head = format!(
+        "POST /v1/tools/execute HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer x\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    client.write_all(head.as_bytes()).unwrap();
+    let (mut held, _) = api.accept().unwrap();
+    let mut begun = [0; 11];
+    held.read_exact(&mut begun).unwrap();
+    assert_eq!(&begun, b"POST /star ");
+    // SIGKILL.
+    drop(served);
+    assert!(client.read_to_end(&mut Vec::new()).is_ok_and(|count| count == 0));
+
+    let served = Served::start(&home);
+    api.set_nonblocking(true).unwrap();
+    let again = |key: &str| {
+        let headers = [
+            ("authorization", "Bearer x"),
+            ("content-type", "application/json"),
+            ("idempotency-key", key),
+        ];
+        request("POST", &format!("{}/v1/tools/execute", served.origin()), &headers, &body).json()
+    };
+    for _ in 0..3 {
+        let answer = again("k");
+        assert_eq!(answer["success"], false, "{answer}");
+        let message = answer["output"]["error"]["message"].as_str().unwrap();
+        assert!(message.contains("it is not known whether it ran"), "{message}");
+    }
+    assert_eq!(api.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "it was sent again");
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::rest::world::{Reply, World, key_of};
 use crate::support::provider::{Act, answer, json as said};
+use crate::support::wait_until_async;
 
 async fn star(world: &World, key: &str, repository: &str, headers: &[(&str, &str)]) -> Reply {
     let input = json!({"repository": repository});
@@ -58,6 +59,31 @@ async fn two_requests_with_a_key_at_once_are_one_call() {
         tokio::join!(star(&world, "any", "a/b", &key), star(&world, "any", "a/b", &key));
     assert_eq!(one.ok(), other.ok());
     assert_eq!(running.load(Ordering::SeqCst), 1);
+}
+
+/// It is not known whether the call had its effect, and so it is never sent again.
+#[tokio::test]
+async fn a_call_whose_server_has_ended_is_not_run_again() {
+    let world = World::on_machine().await;
+    world.provider.api(|_| Act::Stall(Vec::new()));
+    let key = [("Idempotency-Key", "k")];
+    tokio::select! {
+        reply = star(&world, "any", "a/b", &key) => panic!("{reply:?}"),
+        () = wait_until_async("the call", async || world.provider.calls().len() == 1) => {}
+    }
+    let world = world.restarted().await;
+    world.provider.api(|_| Act::Say(said(r#"{"ok":true}"#)));
+    for _ in 0..2 {
+        let lost = star(&world, "any", "a/b", &key).await.ok();
+        assert_eq!((&lost["status"], &lost["success"]), (&json!("failed"), &json!(false)));
+        let error = &lost["output"]["error"];
+        assert_eq!(error["can_retry"], false, "{error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("it is not known whether it ran"), "{message}");
+    }
+    assert_eq!(world.provider.calls().len(), 1);
+    star(&world, "any", "a/b", &[("Idempotency-Key", "2")]).await.ok();
+    assert_eq!(world.provider.calls().len(), 2);
 }
 
 /// Arcade's Python client sends no key, and counts.
