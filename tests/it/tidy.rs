@@ -6,8 +6,12 @@ mod owners;
 mod shape;
 mod syntax;
 
+use std::any::Any;
 use std::fs;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, mpsc};
+use std::thread;
 
 /// Layers from the ground up; a file imports its own layer's module and lower layers only.
 const LAYERS: &[&[&str]] = &[
@@ -82,13 +86,47 @@ fn module_of(name: &str) -> Vec<String> {
     name.split('/').filter(|step| *step != "mod").map(str::to_owned).collect()
 }
 
-/// Every source file, parsed, by its name below `src`.
-fn parsed_sources() -> impl Iterator<Item = (String, syn::File)> {
-    sources().into_iter().map(|(path, text)| {
+/// A source file, parsed, by its name below `src`.
+type Parsed = (String, syn::File);
+
+/// A check on all of them, and the way back for the message of its panic.
+type Check = (Box<dyn FnOnce(&[Parsed]) + Send>, mpsc::Sender<Result<(), String>>);
+
+/// Runs a check on every source file. All checks run on one thread, one after the other: it parses
+/// the files once, and what syn returns cannot leave its thread.
+fn check_sources(check: impl FnOnce(&[Parsed]) + Send + 'static) {
+    static CHECKS: LazyLock<mpsc::Sender<Check>> = LazyLock::new(|| {
+        let (checks, waiting) = mpsc::channel::<Check>();
+        thread::spawn(move || {
+            let sources = parsed_sources();
+            for (check, result) in waiting {
+                let outcome = panic::catch_unwind(AssertUnwindSafe(|| check(&sources)));
+                result.send(outcome.map_err(|payload| message(&*payload))).unwrap();
+            }
+        });
+        checks
+    });
+    let (result, outcome) = mpsc::channel();
+    CHECKS.send((Box::new(check), result)).expect("the thread that parses the sources");
+    // Panics once more here: the output of that thread belongs to the test that began it.
+    outcome
+        .recv()
+        .expect("sources that syn can parse")
+        .unwrap_or_else(|message| panic!("{message}"));
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
+
+fn parsed_sources() -> Vec<Parsed> {
+    let parsed = sources().into_iter().map(|(path, text)| {
         let name = path.strip_prefix(source()).unwrap().to_string_lossy().replace('\\', "/");
         let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         (name, file)
-    })
+    });
+    parsed.collect()
 }
 
 fn is_comment(line: &str) -> bool {

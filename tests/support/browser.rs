@@ -10,6 +10,7 @@ use reqwest::header::{
 };
 use url::Url;
 
+use crate::support::http::client;
 use crate::support::pages;
 
 /// One browser, with cookies of its own.
@@ -25,10 +26,7 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) fn new() -> Self {
-        // Installed once per process; later calls return an error.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http =
-            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        let http = client().redirect(reqwest::redirect::Policy::none());
         let accept = HeaderValue::from_static("text/html,application/xhtml+xml,*/*;q=0.8");
         let http = http.default_headers(HeaderMap::from_iter([(ACCEPT, accept)]));
         Self {

@@ -1,4 +1,5 @@
-//! One HTTP request, written by hand: tests send what no well-behaved client would send.
+//! HTTP requests: written by hand, for what no well-behaved client would send, and a well-behaved
+//! client ([`client`]).
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
@@ -7,6 +8,14 @@ use std::net::TcpStream;
 use serde_json::Value;
 
 use super::{PATIENCE, wait_until};
+
+/// A client without proxies and root certificates: tests speak http:// to this machine, and reading
+/// the machine's certificates for each client was a tenth of what the tests cost.
+pub fn client() -> reqwest::ClientBuilder {
+    // Installed once per process; later calls return an error.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().tls_certs_only([])
+}
 
 #[derive(Debug)]
 pub struct Reply {

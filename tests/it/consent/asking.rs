@@ -6,6 +6,7 @@ use countersign::app::Access;
 use serde_json::{Value, json};
 
 use super::world::{World, ana, tools_toml};
+use crate::support::http::client;
 
 const SEVERAL: &str = r#"
     [tools.typed]
@@ -34,7 +35,7 @@ impl Served {
             World::of(|origin| format!("[server]\n{server}\n{}{SEVERAL}", tools_toml(origin)))
                 .await;
         let origin = world.serve(Access::Local(ana()));
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = client().build().unwrap();
         Self { world, origin, http }
     }
 

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::record::Record;
 use super::world::{World, ana, tokens};
 use crate::support::browser::{Browser, Page};
+use crate::support::http::client;
 use crate::support::provider::{Act, json as said};
 
 const TO_BEN: &str = r#"{"sum": 5, "to": "Ben"}"#;
@@ -349,7 +350,7 @@ async fn nothing_is_left_of_a_user_whose_access_is_ended() {
 async fn a_client_reads_the_link_in_the_text_of_the_error() {
     let world = world().await;
     let origin = world.serve(Access::Local(ana()));
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = client().build().unwrap();
     let call = json!({
         "jsonrpc": "2.0", "id": 1, "method": "tools/call",
         "params": {

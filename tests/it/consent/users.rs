@@ -12,6 +12,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::world::{World, ana, tokens};
+use crate::support::http::client;
 use crate::support::provider::{Act, answer};
 
 fn of(namespace: &str, user: &str) -> Caller {
@@ -158,7 +159,7 @@ fn served(world: &World) -> String {
 }
 
 async fn ask(method: Method, url: String, key: Option<&str>) -> (u16, Value) {
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = client().build().unwrap();
     let mut request = http.request(method, url);
     if let Some(key) = key {
         request = request.bearer_auth(format!("key-of-{key}-that-is-long-enough"));

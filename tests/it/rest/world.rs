@@ -13,6 +13,7 @@ use url::Url;
 
 use super::document::Exchange;
 use crate::support::browser::{Browser, Page};
+use crate::support::http::client;
 use crate::support::provider::{Act, json as answer};
 use crate::support::world::provider::Provider;
 use crate::support::world::{self, TestClock};
@@ -122,9 +123,7 @@ impl World {
         let tools = tools.replace("ORIGIN", provider.origin());
         let server = world::World::at(public, &clock, &tools);
         let address = server.serve(access(&server));
-        // Installed once per process; later calls return an error.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = client().build().unwrap();
         let is_for_many = public.is_some();
         Self { provider, server, address, http, is_for_many }
     }

@@ -11,6 +11,7 @@ use url::Url;
 
 use super::world::{COOKIE, ORIGIN, World, at, own_form, verifier};
 use crate::support::browser::{Browser, Page};
+use crate::support::http::client;
 
 /// Texts that reveal what ana's link is about.
 const ABOUT: [&str; 6] = ["ana", "acme", "Acme", "notes:read", "<code>read", "Reads"];
@@ -40,7 +41,7 @@ impl Reply {
 }
 
 pub(super) async fn confirm(world: &World, application: &str, flow: &str, user: &str) -> Reply {
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = client().build().unwrap();
     let reply = http
         .post(format!("{}/v1/auth/confirm_user", world.address()))
         .header(HOST, "tools.example")

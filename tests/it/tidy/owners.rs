@@ -2,7 +2,7 @@
 //! through braces, `super::super` or another local name.
 
 use super::syntax::{Named, Names};
-use super::{layer, module_of, parsed_sources};
+use super::{Parsed, check_sources, layer, module_of};
 
 /// Sideways imports that are allowed, each with its reason.
 const SIDEWAYS: &[(&str, &str)] = &[
@@ -47,11 +47,15 @@ const OWNERS: &[(&str, &[&str])] = &[
 
 #[test]
 fn imports_point_down() {
+    check_sources(no_import_points_up);
+}
+
+fn no_import_points_up(sources: &[Parsed]) {
     let mut used = Vec::new();
-    for (name, file) in parsed_sources() {
-        let module = module_of(&name);
+    for (name, file) in sources {
+        let module = module_of(name);
         let Some(own) = module.first().filter(|own| layer(own).is_some()) else { continue };
-        for named in Names::of(&file).full() {
+        for named in Names::of(file).full() {
             let Some(other) = crate_module(&module, &named) else { continue };
             let (Some(from), Some(to)) = (layer(own), layer(&other)) else { continue };
             let exception = SIDEWAYS.iter().find(|pair| **pair == (&**own, &*other));
@@ -67,11 +71,16 @@ fn imports_point_down() {
 
 #[test]
 fn everything_has_one_owner() {
-    let broken: Vec<String> = parsed_sources()
+    check_sources(nothing_has_another_owner);
+}
+
+fn nothing_has_another_owner(sources: &[Parsed]) {
+    let broken: Vec<String> = sources
+        .iter()
         .flat_map(|(name, file)| {
-            let named = Names::of(&file).full().into_iter();
+            let named = Names::of(file).full().into_iter();
             let found = named.filter_map(|named| {
-                let owners = broken(&name, &named)?;
+                let owners = broken(name, &named)?;
                 Some(format!(
                     "{name} names `{}`, which belongs to {owners:?}",
                     named.path.join("::")

@@ -7,7 +7,7 @@ use syn::{
 };
 
 use super::syntax::{is_exported, is_for_tests};
-use super::{module_of, parsed_sources, sources};
+use super::{check_sources, module_of, sources};
 
 const MAX_LINES: usize = 60;
 
@@ -27,26 +27,26 @@ const FIRST_WORDS: &[&str] = &[
 
 #[test]
 fn functions_stay_short() {
-    for (name, file) in parsed_code() {
-        let found = long_functions(&file);
+    check_code(|name, file| {
+        let found = long_functions(file);
         assert!(found.is_empty(), "{name}: functions of more than {MAX_LINES} lines: {found:?}");
-    }
+    });
 }
 
 #[test]
 fn what_is_public_has_documentation() {
-    for (name, file) in parsed_code() {
-        let found = undocumented(&file);
+    check_code(|name, file| {
+        let found = undocumented(file);
         assert!(found.is_empty(), "{name}: no documentation of {found:?}");
-    }
+    });
 }
 
 #[test]
 fn what_can_fail_says_how() {
-    for (name, file) in parsed_code() {
-        let found = without_errors(&file);
+    check_code(|name, file| {
+        let found = without_errors(file);
         assert!(found.is_empty(), "{name}: no `# Errors` in the documentation of {found:?}");
-    }
+    });
 }
 
 #[test]
@@ -94,12 +94,16 @@ fn each_rule_finds_what_breaks_it() {
     );
 }
 
-/// Every source file that is not for tests alone.
-fn parsed_code() -> impl Iterator<Item = (String, File)> {
-    parsed_sources().filter(|(name, _)| {
-        let module = module_of(name);
-        !module.iter().any(|step| ["tests", "testing", "contract"].contains(&&**step))
-    })
+/// Runs a check on every source file that is not for tests alone.
+fn check_code(check: impl Fn(&str, &File) + Send + 'static) {
+    check_sources(move |sources| {
+        for (name, file) in sources {
+            let module = module_of(name);
+            if !module.iter().any(|step| ["tests", "testing", "contract"].contains(&&**step)) {
+                check(name, file);
+            }
+        }
+    });
 }
 
 /// Functions of more than [`MAX_LINES`] lines, but for tests, each with its lines.
