@@ -14,6 +14,7 @@ use super::accounts::by_name::ChoiceError;
 use super::client::credential;
 use super::consent::LinkOrder;
 use super::grant::access::{Access, AccessError, Outlook, Ready};
+use super::ready::gets_token;
 use super::{Broker, Catalogue, ConnectError, Connection, caller_failures};
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::event::CallOutcome;
@@ -361,7 +362,8 @@ impl Run<'_> {
         }
         let repeat = asked_by.clone();
         // Boxed: most calls need no link, and their future should not be as large as if they did.
-        let order = LinkOrder::new(needed, asked_by, reason);
+        let hands_out = gets_token(self.principal, &connection.provider);
+        let order = LinkOrder { hands_out, ..LinkOrder::new(needed, asked_by, reason) };
         let browser_proof = &self.principal.browser_proof;
         match Box::pin(self.broker.0.consents.prompt(connection, browser_proof, order)).await {
             Ok(prompt) => Outcome::AuthorizationRequired(prompt),

@@ -6,9 +6,13 @@ use http::header::AUTHORIZATION;
 use super::denied::{Denied, Malformed};
 use super::token_fault::TokenFault;
 use crate::model::UserId;
+use crate::model::id::BadUserId;
 
 /// Header names; if both are present, they must agree. Arcade's clients send the second.
 const END_USER: [&str; 2] = ["countersign-user", "arcade-user-id"];
+/// Portia's name for a user whom its client does not name.
+pub const PORTIA_DEFAULT_USER: &str = "portia:default_user";
+
 /// Maximum bytes of a token. A request's head is read whole before the caller is known; tokens are
 /// a few kilobytes.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -66,6 +70,18 @@ fn usable(token: &str) -> Result<&str, Denied> {
     Ok(token)
 }
 
+/// The user of an application whose client does not name one, where the contract has such a user.
+const DEFAULT_USER: &str = "default";
+
+/// Returns the user whom an application names, whichever way it names them. What Portia's clients send
+/// for a user without a name means the same as no name.
+///
+/// # Errors
+/// [`BadUserId`] if no user can have that name.
+pub fn named_user(name: &str) -> Result<UserId, BadUserId> {
+    if name == PORTIA_DEFAULT_USER { Ok(UserId::new(DEFAULT_USER)) } else { UserId::parse(name) }
+}
+
 /// Returns the end user that an application names.
 pub(super) fn end_user(headers: &HeaderMap) -> Result<Option<UserId>, Malformed> {
     let mut found: Option<&[u8]> = None;
@@ -79,7 +95,7 @@ pub(super) fn end_user(headers: &HeaderMap) -> Result<Option<UserId>, Malformed>
     }
     let Some(value) = found else { return Ok(None) };
     let text = std::str::from_utf8(value).map_err(|_| Malformed::UserEncoding)?;
-    Ok(Some(UserId::parse(text)?))
+    Ok(Some(named_user(text)?))
 }
 
 /// Refuses a header that names another user than `user`: an application that was given a person's
@@ -175,6 +191,8 @@ mod tests {
         let (ours, theirs) = ("countersign-user", "arcade-user-id");
         assert_eq!(named(&[]), Ok(None));
         assert_eq!(named(&[(ours, "ana")]), Ok(Some("ana".into())));
+        // Portia's user without a name is one user, whichever way a client names it.
+        assert_eq!(named(&[(ours, PORTIA_DEFAULT_USER)]), Ok(Some("default".into())));
         assert_eq!(named(&[(theirs, "an\u{e1}")]), Ok(Some("an\u{e1}".into())));
         assert_eq!(named(&[(ours, "ana"), (theirs, "ana")]), Ok(Some("ana".into())));
         assert_eq!(named(&[(ours, "ana"), (theirs, "bob")]), Err(Malformed::TwoUsers));

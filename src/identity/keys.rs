@@ -165,7 +165,7 @@ impl Application {
     pub fn may_send_to(&self, url: &Url) -> bool {
         let origin = url.origin().ascii_serialization();
         let is_verifier = self.verifier().is_some_and(|it| it.url.origin() == url.origin());
-        is_verifier || self.next_origins.contains(&origin)
+        is_web_page(url) && (is_verifier || self.next_origins.contains(&origin))
     }
 
     /// Returns an end user of this application, distinct from users of the same name elsewhere.
@@ -188,8 +188,18 @@ impl Application {
 
     /// Returns the principal of an end user.
     pub fn principal(&self, user: UserId) -> Principal {
-        Principal::new(self.caller(user), BTreeSet::new(), self.browser_proof.clone())
+        let browser_proof = self.browser_proof.clone();
+        let principal = Principal::new(self.caller(user), BTreeSet::new(), browser_proof);
+        Principal { gets_tokens: self.gets_tokens, ..principal }
     }
+}
+
+/// Whether a browser can be sent there: the origin of a `blob:` URL is that of the page which made
+/// it, and no other page can open it.
+pub(super) fn is_web_page(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
 }
 
 /// Returns the principal of a personal key. With an issuer, the key's user is the issuer's user of

@@ -47,12 +47,13 @@ use url::Url;
 
 pub use claims::Claims;
 pub use denied::{Challenge, Denied, Malformed};
+pub use headers::{PORTIA_DEFAULT_USER, named_user};
 pub use issuer::{Issuer, Person};
 pub use issuer_error::IssuerError;
 pub use keys::{Application, KeyError};
 pub use login::{Login, LoginError};
 pub use resource::ResourceMetadata;
-pub use rest::{PORTIA_DEFAULT_USER, RestCaller, UserProblem};
+pub use rest::{RestCaller, UserProblem};
 pub use token_fault::TokenFault;
 
 use crate::model::server_auth::ResolvedAuth;

@@ -15,16 +15,12 @@ use http::HeaderMap;
 use url::{Host, Url};
 
 use super::denied::Denied;
-use super::keys::Application;
+use super::headers::{PORTIA_DEFAULT_USER, named_user};
+use super::keys::{Application, is_web_page};
 use super::token_fault::TokenFault;
 use super::{Authenticator, Way, headers};
 use crate::model::id::BadUserId;
 use crate::model::{Caller, Principal, UserId};
-
-/// Portia's name for a user whom its client does not name.
-pub const PORTIA_DEFAULT_USER: &str = "portia:default_user";
-/// The user of an application whose client does not name one, where the contract has such a user.
-const DEFAULT_USER: &str = "default";
 
 /// Caller of a REST face.
 #[derive(Clone, Debug)]
@@ -101,7 +97,7 @@ impl RestCaller {
                 Some(name) => Ok(user_of_machine(served, UserId::parse(name)?)),
             },
             Self::Application(application) => match named {
-                None if is_default => Ok(application.principal(UserId::new(DEFAULT_USER))),
+                None if is_default => Ok(application.principal(named_user(PORTIA_DEFAULT_USER)?)),
                 None => Err(UserProblem::Missing),
                 Some(name) => Ok(application.principal(UserId::parse(name)?)),
             },
@@ -154,15 +150,6 @@ impl RestCaller {
         }
     }
 
-    /// Whether it is given the access tokens of its users. Never on a server without configured
-    /// keys: every program of this machine reaches it.
-    pub fn gets_tokens(&self) -> bool {
-        match self {
-            Self::Application(application) => application.gets_tokens,
-            Self::Machine { .. } | Self::Person(_) => false,
-        }
-    }
-
     /// Whether a browser may be sent to this address after a consent: on one's own machine to a
     /// loopback address, else as [`Application::may_send_to`] says.
     pub fn may_send_to(&self, url: &Url) -> bool {
@@ -175,8 +162,7 @@ impl RestCaller {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    let is_web = matches!(url.scheme(), "http" | "https");
-    is_web
+    is_web_page(url)
         && url.host().is_some_and(|host| match host {
             Host::Domain(name) => name.eq_ignore_ascii_case("localhost"),
             Host::Ipv4(address) => address.is_loopback(),
@@ -250,7 +236,8 @@ mod tests {
         let plain = application(ApplicationSettings::default());
         let admin = application(ApplicationSettings { admin: true, ..Default::default() });
         let trusted = application(ApplicationSettings { tokens: true, ..Default::default() });
-        let rights = |caller: &RestCaller| (caller.is_admin(), caller.gets_tokens());
+        let gets_tokens = |caller: &RestCaller| caller.reader(None).unwrap().gets_tokens;
+        let rights = |caller: &RestCaller| (caller.is_admin(), gets_tokens(caller));
         assert_eq!(rights(&plain), (false, false));
         assert_eq!(rights(&admin), (true, false));
         assert_eq!(rights(&trusted), (false, true));
@@ -279,6 +266,8 @@ mod tests {
             "https://shop.example.evil.example/",
             "javascript:alert(1)",
             "data:text/html,x",
+            "blob:https://shop.example/x",
+            "https://ana:secret@shop.example/",
         ] {
             assert!(!shop.may_send_to(&url(bad)), "{bad}");
         }

@@ -126,6 +126,8 @@ pub struct ConsentRequest {
     pub next: Option<Url>,
     /// Whether the consent is also for calls that run while the user is away.
     pub away: bool,
+    /// Whether the consent is also for the application that asks to get the access token itself.
+    pub hands_out: bool,
 }
 
 impl ConnectLink {

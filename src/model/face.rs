@@ -46,7 +46,8 @@ impl FaceNames {
 
 impl NamesAtFace {
     /// Gives arguments our names. An argument that also has our name keeps that value. Of a value
-    /// that stands for two parameters, the second gets what follows the first `/`.
+    /// that stands for two parameters, the second gets what follows the first `/`; a value without
+    /// one is the first, or the second if the first is there under our name.
     pub fn to_ours(&self, mut arguments: Map<String, Value>) -> Map<String, Value> {
         // All are taken out first: one parameter's name may be the contract's for another.
         let taken: Vec<_> =
@@ -55,12 +56,14 @@ impl NamesAtFace {
             match (ours.as_slice(), value) {
                 ([first, second], Some(Value::String(text))) => {
                     let (before, after) = match text.split_once('/') {
-                        Some((before, after)) => (before, Some(after)),
-                        None => (text.as_str(), None),
+                        Some((before, after)) => (Some(before), Some(after)),
+                        None if arguments.contains_key(first) => (None, Some(text.as_str())),
+                        None => (Some(text.as_str()), None),
                     };
-                    arguments.entry(first.as_str()).or_insert_with(|| before.into());
-                    if let Some(after) = after {
-                        arguments.entry(second.as_str()).or_insert_with(|| after.into());
+                    for (name, value) in [(first, before), (second, after)] {
+                        if let Some(value) = value {
+                            arguments.entry(name.as_str()).or_insert_with(|| value.into());
+                        }
                     }
                 }
                 ([first, ..], Some(value)) => {
@@ -96,6 +99,15 @@ mod tests {
     fn to_ours(names: &NamesAtFace, arguments: Value) -> Value {
         let Value::Object(arguments) = arguments else { panic!("an object") };
         Value::Object(names.to_ours(arguments))
+    }
+
+    #[test]
+    fn a_joined_value_is_the_second_one_where_the_first_is_there() {
+        let names = names(&[(&["owner", "repo"], "repo")]);
+        let both = json!({"owner": "ana", "repo": "notes"});
+        assert_eq!(to_ours(&names, both.clone()), both);
+        assert_eq!(to_ours(&names, json!({"repo": "ana/notes"})), both);
+        assert_eq!(to_ours(&names, json!({"repo": "ana"})), json!({"owner": "ana"}));
     }
 
     #[test]

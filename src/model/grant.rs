@@ -131,6 +131,9 @@ pub struct Grant {
     /// Whether the user's consent also covers calls that run while they are away.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub away: bool,
+    /// Whether the user has agreed that the application gets the access token itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hands_out: bool,
     /// A refresh in flight, or one whose answer was lost.
     #[serde(default)]
     pub attempt: Option<Attempt>,
@@ -271,7 +274,9 @@ impl Grant {
             grant.attempt.clone_from(&before.attempt);
         }
         // An ended grant may be one that the user has revoked at the provider.
-        grant.away |= before.away && is_same && before.ended.is_none();
+        let stays = is_same && before.ended.is_none();
+        grant.away |= before.away && stays;
+        grant.hands_out |= before.hands_out && stays;
         grant
     }
 
@@ -364,6 +369,7 @@ mod tests {
             identity: None,
             retention: Retention::default(),
             away: false,
+            hands_out: false,
         }
     }
 

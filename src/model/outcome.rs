@@ -122,4 +122,6 @@ pub enum PromptReason {
     NotRenewed,
     /// Connected, but not for calls that run while the user is away.
     WhileAway,
+    /// Connected, but not for handing the access token to the application that asks.
+    ForToken,
 }

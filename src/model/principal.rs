@@ -19,6 +19,8 @@ pub struct Principal {
     pub browser_proof: Result<BrowserProof, NoBrowserProof>,
     /// The tools that the path of the request offers.
     pub offered: OfferedTools,
+    /// Whether the application that names the user may be given the access tokens themselves.
+    pub gets_tokens: bool,
 }
 
 impl Principal {
@@ -28,7 +30,7 @@ impl Principal {
         groups: BTreeSet<String>,
         browser_proof: Result<BrowserProof, NoBrowserProof>,
     ) -> Self {
-        Self { caller, groups, browser_proof, offered: OfferedTools::All }
+        Self { caller, groups, browser_proof, offered: OfferedTools::All, gets_tokens: false }
     }
 
     /// The only user of a server that only this machine reaches.

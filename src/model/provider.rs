@@ -85,6 +85,16 @@ impl Provider {
         }
     }
 
+    /// Whether an access token of an account there can be handed out: it comes from a consent, which
+    /// is not for one call only. A pasted key never leaves.
+    pub fn hands_out_tokens(&self) -> bool {
+        let is_by_consent = match &self.credential {
+            Credential::OAuth(settings) => settings.grant.is_by_consent(),
+            Credential::Asked(_) | Credential::Shared(_) => false,
+        };
+        is_by_consent && self.retention != Retention::UseOnce
+    }
+
     /// Whether a person's account there may have this name.
     pub fn takes(&self, account: &AccountName) -> bool {
         self.accounts || account.is_default()

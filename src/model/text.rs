@@ -115,16 +115,23 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         return None;
     }
     let wanted = name.to_lowercase();
+    let is_beginning = |candidate: &str| {
+        wanted.len() >= 3 && (candidate.starts_with(&*wanted) || wanted.starts_with(candidate))
+    };
+    // A third of the letters may be wrong; a name that begins with the other is near too.
+    let may_differ_by = |candidate: &str| (candidate.len().max(wanted.len()) / 3).max(1);
     known
         .into_iter()
+        // Each letter more or less is a difference, so most names need no comparison.
+        .filter(|candidate| {
+            candidate.len().abs_diff(wanted.len()) <= may_differ_by(candidate)
+                || is_beginning(candidate)
+        })
         .map(|candidate| {
             (strsim::damerau_levenshtein(&wanted, &candidate.to_lowercase()), candidate)
         })
         .filter(|(distance, candidate)| {
-            // A third of the letters may be wrong; a name that begins with the other is near too.
-            *distance <= (candidate.len().max(wanted.len()) / 3).max(1)
-                || (wanted.len() >= 3
-                    && (candidate.starts_with(&*wanted) || wanted.starts_with(candidate)))
+            *distance <= may_differ_by(candidate) || is_beginning(candidate)
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

@@ -126,11 +126,7 @@ impl Registry {
         written: &str,
         principal: &Principal,
     ) -> Result<Offer<'a>, NotOffered> {
-        let ids = self.public_ids(face);
-        let mut found = ids.find(written, face).iter().filter_map(|at| {
-            let entry = self.entries.get(*at).filter(|entry| entry.tool.admits(principal))?;
-            Some(Offer { id: ids.id(*at), entry })
-        });
+        let mut found = self.meant(face, written, principal);
         match (found.next(), found.next()) {
             (Some(offer), None) => Ok(offer),
             (Some(first), Some(second)) => Err(NotOffered::Ambiguous {
@@ -138,12 +134,38 @@ impl Registry {
                 second: second.entry.tool.name.to_string(),
             }),
             (None, _) => {
+                let ids = self.public_ids(face);
                 let visible = self.entries.iter().enumerate();
                 let visible = visible.filter(|(_, entry)| entry.tool.admits(principal));
                 let nearest = nearest(written, visible.map(|(at, _)| ids.id(at)));
                 Err(UnknownTool { nearest: nearest.map(str::to_owned) }.into())
             }
         }
+    }
+
+    /// Like [`Self::offer`], for many ids at once: looks for no similar names, which costs a
+    /// comparison with each tool.
+    pub fn find_offer<'a>(
+        &'a self,
+        face: Face,
+        written: &str,
+        principal: &Principal,
+    ) -> Option<Offer<'a>> {
+        let mut found = self.meant(face, written, principal);
+        found.next().filter(|_| found.next().is_none())
+    }
+
+    fn meant<'a>(
+        &'a self,
+        face: Face,
+        written: &str,
+        principal: &Principal,
+    ) -> impl Iterator<Item = Offer<'a>> {
+        let ids = self.public_ids(face);
+        ids.find(written, face).iter().filter_map(move |at| {
+            let entry = self.entries.get(*at).filter(|entry| entry.tool.admits(principal))?;
+            Some(Offer { id: ids.id(*at), entry })
+        })
     }
 
     fn public_ids(&self, face: Face) -> &PublicIds {

@@ -395,6 +395,9 @@ fn a_client_of_a_contract_finds_a_tool_by_every_spelling_of_its_id() {
     assert_eq!(found("Countersign.Whoami"), Ok("Countersign.Whoami".into()));
     let unknown = NotOffered::Unknown(UnknownTool { nearest: Some("Github.SetStarred".into()) });
     assert_eq!(found("Github.SetStared"), Err(unknown));
+    let at_once = |id: &str| registry.find_offer(Face::Arcade, id, &ana()).map(|offer| offer.id);
+    assert_eq!(at_once("Github.StarRepo"), Some("Github.SetStarred"));
+    assert_eq!(at_once("Github.SetStared"), None);
     let portia = registry.offer(Face::Portia, "countersign:github:star_repo", &ana()).unwrap();
     assert_eq!(portia.entry.tool().name.as_str(), "github_star_repo");
     let ids: Vec<_> =
@@ -409,6 +412,7 @@ fn ids_that_a_contract_does_not_distinguish_are_ambiguous_for_those_who_see_both
     let first = "notes_list_all".to_owned();
     let both = NotOffered::Ambiguous { first, second: "notes_listall".into() };
     assert_eq!(registry.offer(Face::Arcade, "Notes.ListAll", &ana()).err(), Some(both));
+    assert!(registry.find_offer(Face::Arcade, "Notes.ListAll", &ana()).is_none());
     let caller = Caller { namespace: "key:app".into(), user: UserId::new("bob") };
     let bob = Principal::signed_in(caller, [].into());
     let offer = registry.offer(Face::Arcade, "Notes.ListAll", &bob).unwrap();

@@ -156,6 +156,7 @@ pub(super) fn grant(access: &str) -> Grant {
         identity: None,
         retention: Retention::default(),
         away: false,
+        hands_out: false,
     }
 }
 
@@ -185,6 +186,7 @@ fn authorization_at(user: &str, created_at: Time) -> Authorization {
         tools: std::collections::BTreeSet::new(),
         next: None,
         away: false,
+        hands_out: false,
     };
     Authorization::new(link, request, Vec::new())
 }

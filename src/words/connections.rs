@@ -132,6 +132,7 @@ fn reason(state: &ConsentState) -> &'static str {
             PromptReason::Ended => "ended",
             PromptReason::NotRenewed => "not_renewed",
             PromptReason::WhileAway => "while_away",
+            PromptReason::ForToken => "for_token",
         },
     }
 }
@@ -166,6 +167,9 @@ fn message(consent: &ProviderConsent) -> String {
                 PromptReason::WhileAway => {
                     format!(" {title} is connected, but not for calls while the user is away.")
                 }
+                PromptReason::ForToken => format!(
+                    " {title} is connected, but the user has not agreed that the application gets the access token itself."
+                ),
                 PromptReason::NotRenewed => {
                     format!(" {title} does not renew the earlier consent and gives no reason.")
                 }

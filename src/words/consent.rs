@@ -28,6 +28,9 @@ pub fn consent_needed(prompt: &ConnectPrompt) -> String {
         PromptReason::WhileAway => {
             format!("{what} {title} is connected, but not for calls while the user is away.")
         }
+        PromptReason::ForToken => format!(
+            "{what} {title} is connected, but the user has not agreed that the application gets the access token itself."
+        ),
         PromptReason::NotRenewed => format!(
             "{what} {title} does not renew the earlier consent and gives no reason, so a new one is needed; the earlier one is kept until then."
         ),

@@ -71,6 +71,7 @@ pub async fn keep(
         identity: None,
         retention: Retention::default(),
         away: false,
+        hands_out: false,
     };
     futures_util::stream::iter(callers)
         .map(|caller| (of(&caller), caller))

@@ -55,6 +55,16 @@ impl Accounts {
         }
     }
 
+    /// The connection to the account of exactly this name, connected or not.
+    pub(in crate::broker) async fn exactly(
+        &self,
+        caller: &Caller,
+        provider: &Arc<Provider>,
+        account: &AccountName,
+    ) -> Result<Connection, AccessError> {
+        self.clients.connection(caller, provider, account).await.map_err(Into::into)
+    }
+
     /// The connection to the account of this name: the account that the user named so, else the one
     /// that the provider labels so, else one that is still to be made.
     ///

@@ -28,6 +28,8 @@ pub struct Account {
     pub ends: Option<KnownEnd>,
     /// Scopes that were asked for and not granted.
     pub ungranted: Scopes,
+    /// The application that gets its access token itself, if one does.
+    pub hands_out_to: Option<String>,
     /// Whether it is the server's own grant, which no user has connected.
     pub is_of_the_server: bool,
     pub source: AccountSource,
@@ -72,7 +74,7 @@ impl Accounts {
         let server = Caller::server();
         for caller in [caller, &server] {
             for held in self.store().await?.grants(caller).await? {
-                accounts.push(self.account(held, *caller == server).await);
+                accounts.push(self.account(caller, held, *caller == server).await);
             }
         }
         accounts.sort_by_cached_key(|it| {
@@ -88,7 +90,7 @@ impl Accounts {
     pub async fn list_own(&self, caller: &Caller) -> Result<Vec<Account>, StoreError> {
         let mut accounts = Vec::new();
         for held in self.store().await?.grants(caller).await? {
-            accounts.push(self.account(held, false).await);
+            accounts.push(self.account(caller, held, false).await);
         }
         accounts.sort_by_cached_key(|it| {
             (it.provider.clone(), !it.account.is_default(), it.account.to_string())
@@ -96,7 +98,7 @@ impl Accounts {
         Ok(accounts)
     }
 
-    async fn account(&self, held: Held<Grant>, is_of_the_server: bool) -> Account {
+    async fn account(&self, caller: &Caller, held: Held<Grant>, is_of_the_server: bool) -> Account {
         let last_used = self.grants.last_use(&held).await;
         let grant = held.value;
         let digest = digest(&grant);
@@ -141,6 +143,7 @@ impl Accounts {
             renews: grant.tokens.refresh.is_some() || is_of_the_server,
             ends,
             ungranted: grant.ungranted,
+            hands_out_to: grant.hands_out.then(|| caller.of().to_owned()),
             is_of_the_server,
             source,
             state,
@@ -164,9 +167,10 @@ impl Accounts {
 
 /// Digest of a consent: what was granted, when and by which account. A refresh does not change it.
 pub(super) fn digest(grant: &Grant) -> String {
-    let Grant { provider, account, binding, identity, scopes, connected_at, .. } = grant;
+    let Grant { provider, account, binding, identity, scopes, connected_at, hands_out, .. } = grant;
     // `Debug` quotes every text, so different consents are never written alike.
-    let said = (provider, account, binding.fingerprint(), identity, scopes, connected_at);
+    let said =
+        (provider, account, binding.fingerprint(), identity, scopes, connected_at, hands_out);
     secret::fingerprint(&format!("{said:?}"))
 }
 

@@ -196,6 +196,7 @@ impl Consents {
             asked,
             needed,
             away: false,
+            hands_out: false,
             plan,
         };
         let grant = self.grant_for(consent, issued).await;

@@ -37,14 +37,17 @@ pub(super) struct Consent<'a> {
     pub(super) needed: &'a Scopes,
     /// See [`ConsentRequest::away`].
     pub(super) away: bool,
+    /// See [`ConsentRequest::hands_out`].
+    pub(super) hands_out: bool,
     pub(super) plan: &'a ConsentPlan,
 }
 
 impl<'a> Consent<'a> {
     pub(super) fn of(authorization: &'a Authorization) -> Self {
         let ConnectLink { provider, account, binding, plan, .. } = authorization.link();
-        let ConsentRequest { scopes, needed, away, .. } = authorization.request();
-        Self { provider, account, binding, asked: scopes, needed, away: *away, plan }
+        let ConsentRequest { scopes: asked, needed, .. } = authorization.request();
+        let ConsentRequest { away, hands_out, .. } = *authorization.request();
+        Self { provider, account, binding, asked, needed, away, hands_out, plan }
     }
 }
 
@@ -87,7 +90,7 @@ impl Consents {
 
     /// The grant to store for a consent.
     pub(super) async fn grant_for(&self, consent: Consent<'_>, issued: Issued) -> Grant {
-        let Consent { provider, account, binding, asked, needed, away, plan } = consent;
+        let Consent { provider, account, binding, asked, needed, away, hands_out, plan } = consent;
         let mut scopes = issued.scopes.unwrap_or_else(|| asked.clone());
         let mut tokens = issued.tokens;
         // The refresh token shows whether this scope was granted; not every server names it.
@@ -123,6 +126,7 @@ impl Consents {
             identity,
             retention: plan.retention,
             away,
+            hands_out,
         }
     }
 

@@ -37,6 +37,8 @@ pub(in crate::broker) struct LinkOrder<'a> {
     pub(in crate::broker) next: Option<&'a Url>,
     /// See [`ConsentRequest::away`].
     pub(in crate::broker) away: bool,
+    /// See [`ConsentRequest::hands_out`].
+    pub(in crate::broker) hands_out: bool,
 }
 
 impl<'a> LinkOrder<'a> {
@@ -47,7 +49,7 @@ impl<'a> LinkOrder<'a> {
         reason: PromptReason,
     ) -> Self {
         let more_tools = BTreeSet::new();
-        Self { needed, asked_by, more_tools, reason, next: None, away: false }
+        Self { needed, asked_by, more_tools, reason, next: None, away: false, hands_out: false }
     }
 
     fn tools(&self) -> impl Iterator<Item = &ToolName> {
@@ -145,6 +147,7 @@ impl LinkRequest<'_> {
                 // The user comes from our own page, not from the program's.
                 next: None,
                 away: self.away(grant),
+                hands_out: self.hands_out(grant),
                 ..wider
             }
         } else {
@@ -153,6 +156,7 @@ impl LinkRequest<'_> {
                 tools: before.tools.iter().chain(self.order.tools()).cloned().collect(),
                 next: self.order.next.cloned().or_else(|| before.next.clone()),
                 away: before.away || self.away(grant),
+                hands_out: before.hands_out || self.hands_out(grant),
                 ..wider
             }
         };
@@ -188,6 +192,7 @@ impl LinkRequest<'_> {
             requesters: Requesters::default().with(&self.order.asked_by),
             next: self.order.next.cloned(),
             away: self.away(grant),
+            hands_out: self.hands_out(grant),
         };
         let refusals = latest.map(|latest| latest.refusals().to_vec()).unwrap_or_default();
         Authorization::new(link, request, refusals)
@@ -244,12 +249,18 @@ impl LinkRequest<'_> {
         self.order.away || grant.is_some_and(|grant| grant.away)
     }
 
+    /// Whether the page says that the application gets the token, likewise.
+    fn hands_out(&self, grant: Option<&Grant>) -> bool {
+        self.order.hands_out || grant.is_some_and(|grant| grant.hands_out)
+    }
+
     fn is_enough(&self, grant: &Grant, now: Time) -> bool {
         let implied = self.connection.provider.implied();
         let standing = grant.standing(self.order.needed, implied, now);
         matches!(standing, Standing::Usable | Standing::Stale)
             && !grant.is_refused()
             && (grant.away || !self.order.away)
+            && (grant.hands_out || !self.order.hands_out)
     }
 
     /// Whether a link is open and means what a new one for this request would mean. Compared
@@ -276,6 +287,7 @@ impl LinkRequest<'_> {
             && open.requesters.names(asked_by)
             && (next.is_none() || next == open.next.as_ref())
             && (open.away || !self.away(grant))
+            && (open.hands_out || !self.hands_out(grant))
             && !(names_programs && is_all_of_user(open, &scopes, asked_by))
     }
 

@@ -46,6 +46,8 @@ pub struct Invitation {
     pub granted: Vec<(String, Option<String>)>,
     /// Whether the consent is also for calls that run while the user is away.
     pub away: bool,
+    /// The application that gets the access token itself, if one does.
+    pub hands_out_to: Option<String>,
     /// Host of the requester's or the operator's own page, if that follows a consent that lacks
     /// nothing.
     pub after: Option<String>,
@@ -201,6 +203,7 @@ impl Consents {
             user: link.caller.user.to_string(),
             proof: Proof::of(&link.browser_proof),
             away: request.away,
+            hands_out_to: request.hands_out.then(|| link.caller.of().to_owned()),
             after: request.next.as_ref().or(plan.after_connect.as_ref()).map(host),
             hosts: link.binding.hosts.iter().map(str::to_owned).collect(),
             scopes: new.iter().map(in_words).collect(),
@@ -366,8 +369,9 @@ impl Consents {
 /// change while its page is open, also by a process with another `tools.toml`.
 pub(super) fn digest(authorization: &Authorization) -> String {
     let ConnectLink { account, binding, plan, .. } = authorization.link();
-    let ConsentRequest { scopes, requesters, tools, next, away, .. } = authorization.request();
-    let asked = (account, scopes, &binding.hosts, requesters, tools, next, away);
+    let ConsentRequest { scopes, requesters, tools, next, away, hands_out, .. } =
+        authorization.request();
+    let asked = (account, scopes, &binding.hosts, requesters, tools, next, away, hands_out);
     let candidate = authorization.state().candidate();
     let candidate = candidate.map(|grant| secret::fingerprint(grant.tokens.access.expose_secret()));
     // A question is answered once; a link may lead to the provider several times.

@@ -173,6 +173,7 @@ impl Grants {
             identity: None,
             retention: Retention::Refresh,
             away: false,
+            hands_out: false,
         };
         let put = self.put(caller, &grant, AccountChange::Confirmed, Replaces::Any);
         Ok(put.await.map(drop)?)

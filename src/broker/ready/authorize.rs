@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Asking, ConsentState, ProviderConsent, ProviderNeed};
-use crate::broker::Broker;
+use crate::broker::accounts::by_name::ChoiceError;
 use crate::broker::client::registration::settings;
 use crate::broker::consent::wait::{NotConnected, Waited};
+use crate::broker::{Broker, caller_failures};
 use crate::model::grant::AccountIdentity;
+use crate::model::retention::Retention;
 use crate::model::scope::Implied;
 use crate::model::{
     AccountName, Authorization, Caller, Failure, Grant, Principal, Provider, ProviderId, Scopes,
@@ -108,7 +110,12 @@ impl Broker {
             Waited::Failed(why) => (request.needed.clone(), ViewState::Failed(why)),
             Waited::Completed(_) => {
                 let grant = self.grant_behind(&authorization).await?.map(|held| held.value);
-                // It may have been used up since.
+                let grant = grant.filter(|grant| grant.ended.is_none());
+                // A consent for one call may have been used since; any other has been ended, and
+                // the client must ask again.
+                if grant.is_none() && link.plan.retention != Retention::UseOnce {
+                    return Ok(None);
+                }
                 let scopes = grant.as_ref().map_or(&request.needed, |grant| &grant.scopes).clone();
                 let connected = grant.and_then(|grant| grant.identity);
                 (scopes, ViewState::Completed { connected })
@@ -119,31 +126,43 @@ impl Broker {
         Ok(Some(AuthorizationView { caller: caller.clone(), provider, account, scopes, state }))
     }
 
-    /// Returns the account that this user has connected at a provider; of several accounts, the one
-    /// that a call without an account means. `None` if there is none that still works.
+    /// Returns the account of this name that the user has connected at a provider; without a name,
+    /// the one that a call without an account means. `None` if there is none that works, or if it is
+    /// unclear which one is meant.
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// The failure that a call would have now.
     pub async fn connection_status(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         provider: &ProviderId,
-    ) -> Result<Option<AuthorizationView>, StoreError> {
-        let now = self.now();
-        let is_usable = |grant: &Grant| {
-            let standing = grant.standing(&Scopes::default(), &Implied::new(), now);
-            grant.provider == *provider
-                && matches!(standing, Standing::Usable | Standing::Stale)
-                && (!grant.is_refused() || grant.tokens.is_live(now))
+        account: Option<&AccountName>,
+    ) -> Result<Option<AuthorizationView>, Failure> {
+        let caller = &principal.caller;
+        let Some(provider) = self.provider(provider.as_str()) else { return Ok(None) };
+        let look = async {
+            let connection = match account {
+                None => self.0.accounts.unnamed(caller, &provider).await?,
+                Some(account) => self.0.accounts.exactly(caller, &provider, account).await?,
+            };
+            let held = self.0.grants.grant_of(&connection).await?;
+            Ok(held.map(|held| (connection.account, held.value)))
         };
-        let grants = self.store().await?.grants(caller).await?;
-        let mut usable: Vec<Grant> =
-            grants.into_iter().map(|held| held.value).filter(is_usable).collect();
-        usable.sort_by_key(|grant| !grant.account.is_default());
-        Ok(usable.into_iter().next().map(|grant| AuthorizationView {
+        let (account, grant) = match look.await {
+            Ok(Some(found)) => found,
+            Ok(None) | Err(ChoiceError::Account(_)) => return Ok(None),
+            Err(ChoiceError::Access(error)) => {
+                return Err(caller_failures::no_access(&error, principal));
+            }
+        };
+        let now = self.now();
+        let standing = grant.standing(&Scopes::none(), &Implied::new(), now);
+        let is_usable = matches!(standing, Standing::Usable | Standing::Stale)
+            && (!grant.is_refused() || grant.tokens.is_live(now));
+        Ok(is_usable.then(|| AuthorizationView {
             caller: caller.clone(),
             provider: Some(grant.provider),
-            account: grant.account,
+            account,
             scopes: grant.scopes,
             state: ViewState::Completed { connected: grant.identity },
         }))
@@ -165,8 +184,10 @@ impl AuthorizationView {
     }
 
     fn of(caller: Caller, ProviderConsent { need, state }: ProviderConsent) -> Self {
+        let mut account = need.account;
         let (scopes, state) = match state {
-            ConsentState::Ready { scopes, identity, .. } => {
+            ConsentState::Ready { account: connected_account, scopes, identity, .. } => {
+                account = connected_account;
                 (scopes, ViewState::Completed { connected: identity })
             }
             ConsentState::Needed { prompt: None, .. } => (need.scopes, ViewState::NotStarted),
@@ -177,7 +198,7 @@ impl AuthorizationView {
             ConsentState::RefusedOften => (need.scopes, ViewState::RefusedOften),
             ConsentState::Failed(failure) => (need.scopes, ViewState::Unavailable(failure)),
         };
-        let (provider, account) = (Some(need.provider.id.clone()), need.account);
+        let provider = Some(need.provider.id.clone());
         Self { caller, provider, account, scopes, state }
     }
 }

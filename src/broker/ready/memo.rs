@@ -9,40 +9,40 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use url::Url;
 
 use super::{Asking, ConsentState, ProviderNeed};
 use crate::broker::Broker;
 use crate::broker::consent::minutes_until;
 use crate::model::failure::LinkProblem;
 use crate::model::principal::{BrowserProof, NoBrowserProof};
-use crate::model::{
-    AccountName, Caller, FailureKind, Principal, Provider, ProviderId, Scopes, Time, ToolName,
-};
+use crate::model::secret::fingerprint;
+use crate::model::{FailureKind, Principal, Provider, Time};
 use crate::store::Seen;
 
 /// How long an answer is repeated. A change outside the store, such as another port of the
 /// listener, shows this late. A provider whose discovery hangs is asked this often.
 const MAX_AGE: Duration = Duration::from_secs(15);
 
-/// Answers kept; at this number all are dropped, and each user's next poll is a full look.
+/// Answers kept; if so many still hold, all are dropped, and each user's next poll is a full look.
 const MAX_ANSWERS: usize = 4096;
+
+/// Bytes of scopes in a question whose answer is kept: an answer holds them several times.
+const MAX_SCOPE_BYTES: usize = 2048;
 
 /// The latest answers of this process.
 #[derive(Default)]
-pub(in crate::broker) struct Answers(Mutex<HashMap<Question, Answer>>);
+pub(in crate::broker) struct Answers(Mutex<Kept>);
 
-/// A poll for one need.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Question {
-    caller: Caller,
-    provider: ProviderId,
-    account: AccountName,
-    scopes: Scopes,
-    tools: Vec<ToolName>,
-    /// Client, next page and absence, if a link is asked for.
-    link: Option<(Option<String>, Option<Url>, bool)>,
+#[derive(Default)]
+struct Kept {
+    by_question: HashMap<Question, Answer>,
+    /// Number of answers at which those that hold no more are dropped.
+    swept_at: usize,
 }
+
+/// Digest of a poll for one need.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Question(String);
 
 struct Answer {
     /// Another catalogue may mean another provider by the same name.
@@ -65,20 +65,35 @@ pub(super) struct Looked {
 }
 
 impl Question {
-    pub(super) fn of(principal: &Principal, need: &ProviderNeed, asking: Asking<'_>) -> Self {
-        Self {
-            caller: principal.caller.clone(),
-            provider: need.provider.id.clone(),
-            account: need.account.clone(),
-            scopes: need.scopes.clone(),
-            tools: need.tools.clone(),
-            link: match asking {
-                Asking::Look => None,
-                Asking::Link { client, next, away } => {
-                    Some((client.map(str::to_owned), next.cloned(), away))
-                }
-            },
+    /// `None` if its answer is not kept: no link is asked for, so no client waits, or the answer
+    /// would be large.
+    pub(super) fn of(
+        principal: &Principal,
+        need: &ProviderNeed,
+        asking: Asking<'_>,
+    ) -> Option<Self> {
+        let link = asking.link()?;
+        let ProviderNeed { provider, account, scopes, tools } = need;
+        if scopes.iter().map(str::len).sum::<usize>() > MAX_SCOPE_BYTES {
+            return None;
         }
+        // `Debug` quotes every text, so different questions are never written alike.
+        let asked =
+            (&principal.caller, principal.gets_tokens, &provider.id, account, scopes, tools);
+        Some(Self(fingerprint(&format!("{asked:?}{link:?}"))))
+    }
+}
+
+impl Kept {
+    fn insert(&mut self, question: Question, answer: Answer, now: Time) {
+        if self.by_question.len() >= self.swept_at {
+            self.by_question.retain(|_, answer| answer.valid_until > now);
+            if self.by_question.len() >= MAX_ANSWERS {
+                self.by_question.clear();
+            }
+            self.swept_at = (self.by_question.len() * 2).clamp(64, MAX_ANSWERS);
+        }
+        self.by_question.insert(question, answer);
     }
 }
 
@@ -86,10 +101,11 @@ impl Broker {
     /// Returns the latest answer to this question if it still holds.
     pub(super) async fn recalled(
         &self,
-        question: &Question,
+        question: Option<&Question>,
         principal: &Principal,
         need: &ProviderNeed,
     ) -> Option<ConsentState> {
+        let question = question?;
         // A consent that is held in memory counts like a stored one.
         if self.0.consents.has_unsaved() {
             return None;
@@ -97,7 +113,7 @@ impl Broker {
         let now = self.now();
         let (seen, state) = {
             let answers = self.0.answers.0.lock();
-            let answer = answers.get(question)?;
+            let answer = answers.by_question.get(question)?;
             let holds = Arc::ptr_eq(&answer.provider, &need.provider)
                 && answer.browser_proof == principal.browser_proof
                 && (answer.made_at..answer.valid_until).contains(&now);
@@ -117,11 +133,12 @@ impl Broker {
     /// Keeps an answer, if it may be repeated.
     pub(super) fn remember(
         &self,
-        question: &Question,
+        question: Option<&Question>,
         principal: &Principal,
         need: &ProviderNeed,
         looked: &Looked,
     ) {
+        let Some(question) = question else { return };
         let Looked { state, seen, until } = looked;
         if seen.is_none() && !state.is_without_records() {
             return;
@@ -136,11 +153,7 @@ impl Broker {
             valid_until: until.map_or(latest, |until| until.min(latest)),
             state: state.clone(),
         };
-        let mut answers = self.0.answers.0.lock();
-        if answers.len() >= MAX_ANSWERS {
-            answers.clear();
-        }
-        answers.insert(question.clone(), answer);
+        self.0.answers.0.lock().insert(question.clone(), answer, made_at);
     }
 }
 

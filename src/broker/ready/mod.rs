@@ -16,6 +16,7 @@ pub mod run;
 mod token;
 
 pub(super) use memo::Answers;
+pub(super) use token::gets_token;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub struct ProviderNeed {
 pub enum ConsentState {
     /// Nothing is needed. A grant that a call has to renew first counts as ready.
     Ready {
+        /// The account that a call uses.
+        account: AccountName,
         /// All scopes of the grant.
         scopes: Scopes,
         connected_at: Time,
@@ -100,6 +103,32 @@ pub enum Asking<'a> {
         /// Whether the consent must also cover calls that run while the user is away.
         away: bool,
     },
+    /// A link, and the consent must also cover that the application gets the token itself, if its
+    /// key has that right.
+    LinkForToken { client: Option<&'a str>, next: Option<&'a Url> },
+}
+
+/// A link that is asked for.
+#[derive(Clone, Copy, Debug)]
+struct AskedLink<'a> {
+    client: Option<&'a str>,
+    next: Option<&'a Url>,
+    away: bool,
+    for_token: bool,
+}
+
+impl<'a> Asking<'a> {
+    fn link(self) -> Option<AskedLink<'a>> {
+        match self {
+            Self::Look => None,
+            Self::Link { client, next, away } => {
+                Some(AskedLink { client, next, away, for_token: false })
+            }
+            Self::LinkForToken { client, next } => {
+                Some(AskedLink { client, next, away: false, for_token: true })
+            }
+        }
+    }
 }
 
 impl Broker {
@@ -149,11 +178,11 @@ impl Broker {
         asking: Asking<'_>,
     ) -> ProviderConsent {
         let question = Question::of(principal, &need, asking);
-        let answered = self.consent_state(principal, &need, asking, &question);
+        let answered = self.consent_state(principal, &need, asking, question.as_ref());
         let answered = tokio::time::timeout(PROVIDER_TIMEOUT, answered).await;
         let state = answered.unwrap_or_else(|_| {
             let looked = Looked::failed(late(principal, &need), principal, &need);
-            self.remember(&question, principal, &need, &looked);
+            self.remember(question.as_ref(), principal, &need, &looked);
             looked.state
         });
         ProviderConsent { need, state }
@@ -165,7 +194,7 @@ impl Broker {
         principal: &'a Principal,
         need: &'a ProviderNeed,
         asking: Asking<'a>,
-        question: &'a Question,
+        question: Option<&'a Question>,
     ) -> BoxFuture<'a, ConsentState> {
         Box::pin(async move {
             if let Some(state) = self.recalled(question, principal, need).await {
@@ -198,7 +227,7 @@ impl Broker {
                     Ok(ready) => return Ok(Looked { seen, ..ready }),
                     Err(unmet) => unmet,
                 };
-            let Asking::Link { client, next, away } = asking else {
+            let Some(AskedLink { client, next, away, .. }) = asking.link() else {
                 let state = ConsentState::Needed { needed, reason, prompt: None };
                 return Ok(Looked { state, seen, until: None });
             };
@@ -206,6 +235,7 @@ impl Broker {
                 more_tools: need.tools.iter().skip(1).cloned().collect(),
                 next,
                 away,
+                hands_out: gets_token(principal, &need.provider),
                 ..LinkOrder::new(&need.scopes, asked_by(client, need), reason.clone())
             };
             let browser_proof = &principal.browser_proof;
@@ -269,14 +299,21 @@ impl Broker {
         let outlook = look
             .await
             .map_err(|error| caller_failures::no_access(&AccessError::from(error), principal))?;
-        let is_for_absence = matches!(asking, Asking::Link { away: true, .. });
+        let asked = asking.link();
+        let is_for_absence = asked.is_some_and(|asked| asked.away);
+        let is_for_token =
+            asked.is_some_and(|asked| asked.for_token) && gets_token(principal, &need.provider);
         Ok(match outlook {
             Outlook::Good(grant) if is_for_absence && !grant.away => {
                 Err(Unmet { needed: need.scopes.clone(), reason: PromptReason::WhileAway })
             }
+            Outlook::Good(grant) if is_for_token && !grant.hands_out => {
+                Err(Unmet { needed: need.scopes.clone(), reason: PromptReason::ForToken })
+            }
             Outlook::Good(grant) => {
                 let until = grant.tokens.expires_at.filter(|_| grant.tokens.refresh.is_none());
                 let state = ConsentState::Ready {
+                    account: connection.account.clone(),
                     scopes: grant.scopes,
                     connected_at: grant.connected_at,
                     identity: grant.identity,

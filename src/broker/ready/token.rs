@@ -4,19 +4,23 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::ProviderNeed;
 use crate::broker::grant::access::{Access, AccessError, Outlook};
 use crate::broker::{Broker, caller_failures};
-use crate::model::credential::Credential;
 use crate::model::event::EventKind;
 use crate::model::retention::Retention;
 use crate::model::{AccountName, Failure, Principal, Provider, Scopes};
 
+/// Whether the application that names this user may be given the access tokens of their accounts
+/// there, once they have agreed to it.
+pub(in crate::broker) fn gets_token(principal: &Principal, provider: &Provider) -> bool {
+    principal.gets_tokens && provider.hands_out_tokens()
+}
+
 impl Broker {
-    /// Returns a fresh access token of this user's account, and records that it was handed out. The face has checked that its caller may have tokens.
+    /// Returns a fresh access token of this user's account, and records that it was handed out.
     ///
-    /// `None` if there is no token to hand out: the user has not connected the account, or
-    /// pasted a key, or has agreed to one use by a tool.
+    /// `None` if there is no token to hand out: the application has no right to tokens, or the user
+    /// has not connected the account, has pasted a key, or has not agreed to it on our page.
     ///
     /// # Errors
     /// The failure that a call would have now.
@@ -26,19 +30,9 @@ impl Broker {
         provider: &Arc<Provider>,
         account: &AccountName,
     ) -> Result<Option<SecretString>, Failure> {
-        let is_handed_out = match &provider.credential {
-            Credential::OAuth(settings) => settings.grant.is_by_consent(),
-            Credential::Shared(_) | Credential::Asked(_) => false,
-        };
-        if !is_handed_out {
+        if !gets_token(principal, provider) {
             return Ok(None);
         }
-        let need = ProviderNeed {
-            provider: Arc::clone(provider),
-            account: account.clone(),
-            scopes: Scopes::none(),
-            tools: Vec::new(),
-        };
         let for_caller = |failure| {
             if principal.is_local() {
                 failure
@@ -47,23 +41,21 @@ impl Broker {
             }
         };
         let access = async {
-            let connection = self.connection_of(principal, &need).await?;
-            let fresh = async {
-                self.0.consents.retry_save(&connection.name()).await?;
-                // As the user agreed, and as the operator says now.
-                match self.0.grants.outlook(&connection, &need.scopes).await? {
-                    Outlook::Good(grant)
-                        if grant.retention.max(provider.retention) == Retention::UseOnce =>
-                    {
-                        Ok(None)
-                    }
-                    _ => self.0.grants.access(&connection, &need.scopes, None).await.map(Some),
+            // Exactly this account: another one's token would act in the wrong account.
+            let connection = self.0.accounts.exactly(&principal.caller, provider, account).await?;
+            self.0.consents.retry_save(&connection.name()).await?;
+            // As the user agreed, and as the operator says now.
+            match self.0.grants.outlook(&connection, &Scopes::none()).await? {
+                Outlook::Good(grant)
+                    if grant.hands_out && grant.retention != Retention::UseOnce =>
+                {
+                    self.0.grants.access(&connection, &Scopes::none(), None).await.map(Some)
                 }
-            };
-            let no_access = |error: AccessError| caller_failures::no_access(&error, principal);
-            fresh.await.map_err(no_access)
+                Outlook::Good(_) | Outlook::Missing { .. } => Ok(None),
+            }
         };
-        match access.await.map_err(for_caller)? {
+        let no_access = |error: AccessError| caller_failures::no_access(&error, principal);
+        match access.await.map_err(no_access).map_err(for_caller)? {
             Some(Access::Ready(ready)) => {
                 let kind = EventKind::TokenHandedOut;
                 self.events().record_access(&principal.caller, &provider.id, kind);

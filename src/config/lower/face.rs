@@ -9,6 +9,7 @@ use super::super::span::Text;
 use super::param::Params;
 use crate::model::face::{FaceNames, NamesAtFace, RenamedParams};
 use crate::model::text::nearest;
+use crate::model::tool::ACCOUNT;
 
 /// Maximum bytes of an id for Portia's clients.
 const MAX_ID_BYTES: usize = 200;
@@ -65,7 +66,7 @@ fn renamed(
     find: &mut Findings<'_>,
 ) -> Vec<RenamedParams> {
     let mut taken = BTreeSet::new();
-    let mut renamed: Vec<RenamedParams> = Vec::new();
+    let mut renamed: Vec<(RenamedParams, _)> = Vec::new();
     for (ours, theirs) in written.unwrap_or_default().entries {
         let names: Vec<String> = ours.value.splitn(2, '/').map(str::to_owned).collect();
         for name in &names {
@@ -75,7 +76,7 @@ fn renamed(
                     .hint("write each parameter once");
             }
         }
-        if renamed.iter().any(|earlier| earlier.theirs == theirs.value) {
+        if renamed.iter().any(|(earlier, _)| earlier.theirs == theirs.value) {
             find.error(
                 "tool::args",
                 &theirs.span,
@@ -85,9 +86,21 @@ fn renamed(
                 "give each parameter a name of its own, or join two: `\"owner/repo\" = \"repo\"`",
             );
         }
-        renamed.push(RenamedParams { ours: names, theirs: theirs.value });
+        if theirs.value == ACCOUNT {
+            find.error("tool::args", &theirs.span, "`account` names the user's account")
+                .hint("leave the parameter under its own name: `account` is taken at every face");
+        }
+        renamed.push((RenamedParams { ours: names, theirs: theirs.value }, theirs.span));
     }
-    renamed
+    for (one, span) in &renamed {
+        // One argument would have two meanings.
+        if params.get(&one.theirs).is_some() && !taken.contains(&one.theirs) {
+            let message = format!("`{}` is another parameter of this tool", one.theirs);
+            find.error("tool::args", span, message)
+                .hint("give that parameter another name there too, or choose another one here");
+        }
+    }
+    renamed.into_iter().map(|(renamed, _)| renamed).collect()
 }
 
 fn report_unknown(name: &str, written: &Text, params: &Params, find: &mut Findings<'_>) {

@@ -43,6 +43,9 @@ pub(super) struct StoredAuthorization {
     /// An earlier version drops it: the user is then asked once more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     away: bool,
+    /// An earlier version drops it: the user is then asked once more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    hands_out: bool,
     origin: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     listen_address: Option<IpAddr>,
@@ -119,6 +122,7 @@ impl From<StoredAuthorization> for Authorization {
                 tools: stored.tools,
                 next: stored.next,
                 away: stored.away,
+                hands_out: stored.hands_out,
             },
             state,
             starts: stored.starts,
@@ -160,6 +164,7 @@ impl From<Authorization> for StoredAuthorization {
             tools: request.tools,
             next: request.next,
             away: request.away,
+            hands_out: request.hands_out,
             origin: link.origin,
             listen_address: link.listen_address,
             created_at: link.created_at,

@@ -340,13 +340,13 @@ async fn an_application_follows_a_consent_until_it_ends() {
     assert_eq!(pending(&open), (id, url));
     let acme = view.provider.as_ref().unwrap();
     let broker = &world.app.broker;
-    assert!(broker.connection_status(&ana(), acme).await.unwrap().is_none());
+    assert!(broker.connection_status(&principal(), acme, None).await.unwrap().is_none());
 
     world.issues("first", "notes:read");
     let ana = ana();
     let waiting = broker.authorization_status(&ana, id, Duration::from_mins(1));
     let (ended, _) = tokio::join!(waiting, world.consent_by(url));
-    let connected = broker.connection_status(&ana, acme).await.unwrap();
+    let connected = broker.connection_status(&principal(), acme, None).await.unwrap();
     let again = world.authorize("acme", &["notes:read"]).await;
     for view in [ended.unwrap().unwrap(), connected.unwrap(), again] {
         assert!(matches!(view.state, ViewState::Completed { connected: None }), "{view:?}");
@@ -394,7 +394,7 @@ async fn another_user_learns_nothing_of_a_consent() {
     world.consent_by(url).await;
     assert!(broker.authorization_status(&bob, id, Duration::ZERO).await.unwrap().is_none());
     let acme = view.provider.unwrap();
-    assert!(broker.connection_status(&bob, &acme).await.unwrap().is_none());
+    assert!(broker.connection_status(&Principal::local(bob), &acme, None).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use countersign::app::Access;
+use countersign::broker::Broker;
 use countersign::model::principal::ConfirmOrder;
 use countersign::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
 use countersign::model::{Caller, UserId};
@@ -220,6 +221,16 @@ impl World {
             format!("{}?state={}&code=code-{user}", parameter("redirect_uri"), parameter("state"));
         let page = browser.get(&back).await;
         (browser, page)
+    }
+
+    /// Opens a link in a browser of this user; returns its page.
+    pub(super) async fn open(&self, app: &str, user: &str, link: &str) -> Page {
+        self.browser_of(app, user, link).await.get(link).await
+    }
+
+    /// The broker of the server, for what no program can ask of it.
+    pub(super) fn broker(&self) -> &Broker {
+        &self.server.app.broker
     }
 
     /// Declines the consent that a link asks for.

@@ -22,6 +22,8 @@ pub(super) struct List {
     name: String,
     problem: Option<String>,
     accounts: Vec<Shown>,
+    /// Whether an application gets the token of one of them.
+    hands_out: bool,
     offers: Vec<ConnectOffer>,
     csrf: String,
     /// Token of the form that signs out, if the person can sign out.
@@ -44,6 +46,8 @@ struct Shown {
     lasts: Option<String>,
     /// Warning that the access ends within a day.
     warning: Option<String>,
+    /// The application that gets the access token itself.
+    hands_out_to: Option<String>,
     is_over: bool,
     /// Permitted use, if no scopes describe it.
     unscoped: String,
@@ -80,6 +84,7 @@ impl List {
             problem: problem.map(str::to_owned),
             offers: offers(broker, person, accounts),
             accounts: accounts.iter().map(|account| shown(broker, person, account)).collect(),
+            hands_out: accounts.iter().any(|account| account.hands_out_to.is_some()),
             csrf,
             signout,
         }
@@ -132,6 +137,7 @@ fn shown(broker: &Broker, person: &PageUser, account: &Account) -> Shown {
         lasts: lasts(account, broker.now()),
         is_over: account.state != AccountState::Connected || warning.is_some(),
         warning,
+        hands_out_to: account.hands_out_to.clone(),
         is_of_the_server: account.is_of_the_server,
         unscoped: match account.source {
             AccountSource::Pasted => "everything that this key allows".into(),

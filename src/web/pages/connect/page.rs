@@ -34,6 +34,8 @@ struct Connect {
     more_tools: usize,
     /// Whether calls may use the access while the user is away.
     away: bool,
+    /// The application that gets the access token itself.
+    hands_out_to: Option<String>,
     /// Includes every scope that is not granted yet.
     scopes: Vec<ScopeLine>,
     /// Granted before, and folded away.
@@ -239,6 +241,7 @@ fn connect(invitation: &Invitation, csrf: String, notice: Notice) -> Connect {
         tools: invitation.tools.iter().take(MAX_LISTED_TOOLS).map(ToString::to_string).collect(),
         more_tools: invitation.tools.len().saturating_sub(MAX_LISTED_TOOLS),
         away: invitation.away,
+        hands_out_to: invitation.hands_out_to.clone(),
         scopes,
         granted,
         user: invitation.user.clone(),

@@ -11,10 +11,9 @@ use serde::{Serialize, Serializer};
 
 use crate::broker::Broker;
 use crate::broker::ready::authorize::{AuthorizationView, ViewState};
-use crate::identity::RestCaller;
 use crate::model::grant::AccountIdentity;
 use crate::model::secret::fingerprint;
-use crate::model::{Caller, ConnectPrompt, Failure, Principal, ProviderId, UserId};
+use crate::model::{AccountName, Caller, ConnectPrompt, Failure, Principal, ProviderId, UserId};
 
 /// A consent, given or not.
 #[derive(Serialize, JsonSchema)]
@@ -79,8 +78,9 @@ pub(in crate::web) struct UserInfo {
 pub(super) enum AuthorizationId {
     /// `ar_<user in base64url>.<id of the link>`
     Link { user: String, link: String },
-    /// `ac_<user in base64url>.<provider in base64url>`; without a provider if none is needed.
-    Connection { user: String, provider: Option<ProviderId> },
+    /// `ac_<user>.<provider>[.<account>]`, each in base64url; without a provider if none is needed,
+    /// without an account for the default one.
+    Connection { user: String, provider: Option<ProviderId>, account: Option<AccountName> },
 }
 
 impl AuthorizationId {
@@ -89,10 +89,15 @@ impl AuthorizationId {
         format!("ar_{}.{link}", encode(user.as_str()))
     }
 
-    /// Id of the user's connection at a provider.
-    pub(super) fn of_connection(user: &UserId, provider: Option<&ProviderId>) -> String {
+    /// Id of the user's account at a provider.
+    pub(super) fn of_connection(
+        user: &UserId,
+        provider: Option<&ProviderId>,
+        account: &AccountName,
+    ) -> String {
         let provider = provider.map(|provider| encode(provider.as_str())).unwrap_or_default();
-        format!("ac_{}.{provider}", encode(user.as_str()))
+        let id = format!("ac_{}.{provider}", encode(user.as_str()));
+        if account.is_default() { id } else { format!("{id}.{}", encode(account.as_str())) }
     }
 
     /// Reads an id from a client.
@@ -102,8 +107,19 @@ impl AuthorizationId {
         let user = decode(user).filter(|user| !user.is_empty())?;
         match kind {
             "ar_" => Some(Self::Link { user, link: of.to_owned() }),
-            "ac_" if of.is_empty() => Some(Self::Connection { user, provider: None }),
-            "ac_" => Some(Self::Connection { user, provider: Some(ProviderId::new(decode(of)?)) }),
+            "ac_" if of.is_empty() => {
+                Some(Self::Connection { user, provider: None, account: None })
+            }
+            "ac_" => {
+                let (provider, account) = match of.split_once('.') {
+                    None => (of, None),
+                    Some((provider, name)) => {
+                        (provider, Some(AccountName::parse(&decode(name)?).ok()?))
+                    }
+                };
+                let provider = Some(ProviderId::new(decode(provider)?));
+                Some(Self::Connection { user, provider, account })
+            }
             _ => None,
         }
     }
@@ -144,8 +160,9 @@ impl AuthorizationAnswer {
 
     /// A consent, with the token if there is one to hand out.
     pub(super) fn of(view: AuthorizationView, token: Option<SecretString>) -> Self {
-        let AuthorizationView { caller, provider, scopes, state, .. } = view;
-        let connection = || AuthorizationId::of_connection(&caller.user, provider.as_ref());
+        let AuthorizationView { caller, provider, account, scopes, state } = view;
+        let connection =
+            || AuthorizationId::of_connection(&caller.user, provider.as_ref(), &account);
         let (id, status, url, connected) = match state {
             ViewState::Completed { connected } => {
                 (connection(), AuthorizationStatus::Completed, None, connected)
@@ -183,19 +200,18 @@ impl AuthorizationAnswer {
     }
 }
 
-/// Returns the token behind a completed consent, if the caller may have it.
+/// Returns the token behind a completed consent, if the application may have it.
 ///
 /// # Errors
 /// As [`Broker::hand_out_token`].
 pub(super) async fn token_for(
     broker: &Broker,
-    caller: &RestCaller,
     principal: &Principal,
     view: &AuthorizationView,
 ) -> Result<Option<SecretString>, Failure> {
     let provider = view.provider.as_ref().and_then(|id| broker.provider(id.as_str()));
     match (&view.state, provider) {
-        (ViewState::Completed { .. }, Some(provider)) if caller.gets_tokens() => {
+        (ViewState::Completed { .. }, Some(provider)) => {
             broker.hand_out_token(principal, &provider, &view.account).await
         }
         _ => Ok(None),
@@ -232,14 +248,26 @@ mod tests {
         let link = AuthorizationId::of_link(&ana, "abc_-1");
         let read = AuthorizationId::parse(&link).unwrap();
         assert_eq!(read, AuthorizationId::Link { user: user(), link: "abc_-1".into() });
-        let provider = ProviderId::new("acme");
-        for provider in [Some(provider), None] {
-            let id = AuthorizationId::of_connection(&ana, provider.as_ref());
+        let acme = || Some(ProviderId::new("acme"));
+        let work = AccountName::parse("work, 2nd").unwrap();
+        for (provider, account) in [(acme(), None), (None, None), (acme(), Some(work))] {
+            let name = account.clone().unwrap_or_default();
+            let id = AuthorizationId::of_connection(&ana, provider.as_ref(), &name);
             let read = AuthorizationId::parse(&id).unwrap();
-            assert_eq!(read, AuthorizationId::Connection { user: user(), provider });
+            assert_eq!(read, AuthorizationId::Connection { user: user(), provider, account });
         }
-        for bad in ["", "ar", "ar_", "ar_.x", "xx_YW5h.x", "ar_YW5h", "ar_!.x", "ac_YW5h.!", "äää"]
-        {
+        for bad in [
+            "",
+            "ar",
+            "ar_",
+            "ar_.x",
+            "xx_YW5h.x",
+            "ar_YW5h",
+            "ar_!.x",
+            "ac_YW5h.!",
+            "ac_YW5h.YQ.!",
+            "äää",
+        ] {
             assert_eq!(AuthorizationId::parse(bad), None, "{bad}");
         }
     }

@@ -194,9 +194,9 @@ impl Asked<'_> {
                 ViewState::Unavailable(failure) => return unready(&failure),
                 _ => {}
             }
-            match token_for(self.broker, self.caller, principal, &view).await {
+            match token_for(self.broker, principal, &view).await {
                 // Renewing it for this answer may have shown that the grant has ended.
-                Ok(None) if self.caller.gets_tokens() && !is_again => is_again = true,
+                Ok(None) if principal.gets_tokens && !is_again => is_again = true,
                 Ok(token) => return json(StatusCode::OK, &AuthorizationAnswer::of(view, token)),
                 Err(failure) => return unready(&failure),
             }
@@ -211,7 +211,7 @@ impl Asked<'_> {
         next: Option<&Url>,
     ) -> Option<AuthorizationView> {
         let client = Some(client_name(self.caller));
-        let asking = Asking::Link { client, next, away: false };
+        let asking = Asking::LinkForToken { client, next };
         match needed_for {
             For::Tool(name) => {
                 let tools = std::slice::from_ref(*name);

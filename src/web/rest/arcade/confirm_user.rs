@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::authorization::AuthorizationId;
 use super::{malformed, problem};
 use crate::broker::consent::confirmation::{ConfirmationError, Confirmed};
-use crate::identity::RestCaller;
-use crate::model::UserId;
+use crate::identity::{RestCaller, named_user};
 use crate::model::face::Face;
 use crate::model::text::incident;
 use crate::web::rest::answer::{ErrorName, json};
@@ -54,7 +53,7 @@ pub(in crate::web) async fn confirm_user(
         Ok(body) => body,
         Err(problem) => return problem.answer(Face::Arcade),
     };
-    let user = match UserId::parse(&user_id) {
+    let user = match named_user(&user_id) {
         Ok(user) => user,
         Err(error) => {
             return malformed(format!("`user_id` cannot be used: {error}"));

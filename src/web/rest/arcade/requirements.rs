@@ -161,8 +161,9 @@ impl ProviderRequirement {
         let standing = ConsentStanding::of(&state);
         let id = |tool: &ToolName| ids.get(tool).map(|id| (*id).to_owned());
         let (authorization_id, url) = match state {
-            ConsentState::Ready { .. } => {
-                (Some(AuthorizationId::of_connection(&caller.user, Some(&need.provider.id))), None)
+            ConsentState::Ready { account, .. } => {
+                let provider = Some(&need.provider.id);
+                (Some(AuthorizationId::of_connection(&caller.user, provider, &account)), None)
             }
             ConsentState::Needed { prompt: Some(prompt), .. } => (
                 Some(AuthorizationId::of_link(&caller.user, &prompt.authorization.id)),

@@ -13,7 +13,6 @@ use super::{malformed, problem, unavailable, unready};
 use crate::broker::ready::authorize::{AuthorizationView, ViewState};
 use crate::identity::RestCaller;
 use crate::model::Principal;
-use crate::store::StoreError;
 use crate::web::rest::RestState;
 use crate::web::rest::answer::{ErrorName, json};
 use crate::words;
@@ -64,9 +63,9 @@ pub(in crate::web) async fn status(
     let known = known.and_then(|known| Some((caller.principal(Some(known.user())).ok()?, known)));
     let Some((principal, known)) = known else { return unknown() };
     match state.view(&caller, &principal, &known, wait).await {
-        Ok(Some(view)) => state.answer(&caller, &principal, &id, view).await,
+        Ok(Some(view)) => state.answer(&principal, &id, view).await,
         Ok(None) => unknown(),
-        Err(error) => unavailable(&error),
+        Err(response) => *response,
     }
 }
 
@@ -82,33 +81,29 @@ impl RestState {
         principal: &Principal,
         id: &AuthorizationId,
         wait: Duration,
-    ) -> Result<Option<AuthorizationView>, StoreError> {
+    ) -> Result<Option<AuthorizationView>, Box<Response>> {
         match id {
             AuthorizationId::Connection { provider: None, .. } => {
                 Ok(Some(AuthorizationView::unneeded(principal.caller.clone())))
             }
-            AuthorizationId::Connection { provider: Some(provider), .. } => {
-                self.broker.connection_status(&principal.caller, provider).await
+            AuthorizationId::Connection { provider: Some(provider), account, .. } => {
+                let view = self.broker.connection_status(principal, provider, account.as_ref());
+                view.await.map_err(|failure| Box::new(unready(&failure)))
             }
             AuthorizationId::Link { link, .. } => {
                 let poll = if wait > SHORT_WAIT { self.limits.poll(caller) } else { None };
                 let wait = if poll.is_some() { wait } else { wait.min(SHORT_WAIT) };
                 let look = |wait| self.broker.authorization_status(&principal.caller, link, wait);
-                tokio::select! {
+                let view = tokio::select! {
                     view = look(wait) => view,
                     () = self.limits.ending() => look(Duration::ZERO).await,
-                }
+                };
+                view.map_err(|error| Box::new(unavailable(&error)))
             }
         }
     }
 
-    async fn answer(
-        &self,
-        caller: &RestCaller,
-        principal: &Principal,
-        id: &str,
-        view: AuthorizationView,
-    ) -> Response {
+    async fn answer(&self, principal: &Principal, id: &str, view: AuthorizationView) -> Response {
         if let ViewState::Failed(why) = &view.state
             && !self.failures.is_new(&principal.caller, id)
         {
@@ -121,7 +116,7 @@ impl RestState {
             let message = format!("the user has not given access to {title}. {why}");
             return problem(StatusCode::BAD_REQUEST, ErrorName::AuthorizationFailed, message);
         }
-        match token_for(&self.broker, caller, principal, &view).await {
+        match token_for(&self.broker, principal, &view).await {
             Ok(token) => {
                 let has_failed = matches!(view.state, ViewState::Failed(_));
                 let answer = AuthorizationAnswer::of(view, token);

@@ -68,8 +68,10 @@ pub(in crate::web) async fn batch(
         Ok(principal) => principal,
         Err(response) => return *response,
     };
+    let catalogue = broker.catalogue();
+    let find = |id: &String| catalogue.registry().find_offer(Face::Portia, id, &principal);
     let tools: Vec<ToolName> =
-        tool_ids.iter().filter_map(|id| tool(&broker, &principal, id).ok()).collect();
+        tool_ids.iter().filter_map(find).map(|offer| offer.entry.tool().name.clone()).collect();
     answer(&broker, &caller, &principal, &execution_context, &tools).await
 }
 

@@ -1,7 +1,13 @@
 //! Consents: `tools/authorize`, `auth/authorize`, `auth/status` and tokens.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use countersign::broker::ready::Asking;
+use countersign::broker::ready::authorize::ViewState;
+use countersign::model::principal::{BrowserProof, ConfirmOrder, Verifier};
+use countersign::model::{Caller, Principal, Scopes, UserId};
 use serde_json::{Value, json};
 
 use crate::rest::world::{Reply, World, key_of};
@@ -185,25 +191,85 @@ async fn a_token_goes_only_to_a_key_that_may_have_it() {
     }
 }
 
-/// The answer's token acts in the account whose consent the answer is about.
+/// The page says that an application gets the token, and only a user who has read that has agreed.
 #[tokio::test]
-async fn a_token_is_that_of_the_consent_s_account() {
-    let world = World::for_many_with_accounts().await;
+async fn a_token_goes_out_only_after_the_page_has_said_so() {
+    let world = World::for_many().await;
+    let hands_out = async |app: &str, link: &str| {
+        let page = world.open(app, "bob", link).await.text;
+        let never = page.contains("programs never see your password or token");
+        let also = page.contains("gets the access token");
+        assert_ne!(never, also, "{page}");
+        also
+    };
+    let plain = authorize_tool(&world, &key_of("plain"), "Notes.Read", "bob").await.ok();
+    assert!(!hands_out("plain", text(&plain, "url")).await);
+
+    // As it was before the operator gave the key its right.
+    let caller = Caller { namespace: "key:app".into(), user: UserId::new("bob") };
+    let url = "https://app.example/verify".parse().unwrap();
+    let verifier = Verifier { key: "app".into(), url, confirm: ConfirmOrder::Before };
+    let proof = Ok(BrowserProof::Application(verifier));
+    let before = Principal::new(caller, BTreeSet::new(), proof);
+    let acme = world.broker().provider("acme").unwrap();
+    let asking = Asking::Link { client: Some("app"), next: None, away: false };
+    let scopes = Scopes::new(["notes:read"]);
+    let view = world.broker().authorize(&before, &acme, &scopes, asking).await;
+    let ViewState::Pending { id, url } = view.state else { panic!("{view:?}") };
+    assert!(!hands_out("app", &url).await);
+    world.consent("app", "bob", &url).await;
+
     let key = key_of("app");
-    let pending = authorize_tool(&world, &key, "Notes.Read", "bob").await.ok();
-    world.consent("app", "bob", text(&pending, "url")).await;
-    let input = json!({"id": 7, "account": "work"});
-    let call = json!({"tool_name": "Notes.Read", "user_id": "bob", "input": input});
-    let refused = world.post(&key, "/v1/tools/execute", call).await;
-    refused.is_refused(403, "tool_authorization_required");
-    let work = &refused.json["authorization"];
-    world.provider.says(said(r#"{"access_token":"at-work"}"#));
-    world.consent("app", "bob", text(work, "url")).await;
-    let completed = status(&world, &key, text(work, "id"), "").await.ok();
-    assert_eq!(text(&completed, "status"), "completed");
-    assert_eq!(completed["context"]["token"], "at-work");
-    let usual = authorize_tool(&world, &key, "Notes.Read", "bob").await.ok();
-    assert_eq!(usual["context"]["token"], "code-bob");
+    let given = status(&world, &key, &format!("ar_Ym9i.{id}"), "").await.ok();
+    assert_eq!((text(&given, "status"), &given["context"]), ("completed", &json!({})));
+    let call = json!({"tool_name": "Notes.Read", "input": {"id": 1}, "user_id": "bob"});
+    let ran = world.post(&key, "/v1/tools/execute", call).await.ok();
+    assert_eq!(ran["success"], true, "a tool needs no agreement about tokens: {ran}");
+
+    let asked = authorize_tool(&world, &key, "Notes.Read", "bob").await.ok();
+    assert_eq!(text(&asked, "status"), "pending");
+    assert!(hands_out("app", text(&asked, "url")).await);
+    world.consent("app", "bob", text(&asked, "url")).await;
+    let agreed = authorize_tool(&world, &key, "Notes.Read", "bob").await.ok();
+    assert_eq!(agreed["context"]["token"], "code-bob");
+}
+
+/// Of several accounts, an answer has the token of the one that it names, or none.
+#[tokio::test]
+async fn a_token_is_that_of_the_account_which_the_id_names() {
+    let world = World::for_many_with_accounts().await;
+    let issued = AtomicUsize::new(0);
+    world.provider.tokens(move |_| {
+        let number = issued.fetch_add(1, Ordering::Relaxed) + 1;
+        Act::Say(said(json!({ "access_token": format!("token-{number}") }).to_string()))
+    });
+    let key = key_of("app");
+    let connect = async |input: Value| {
+        let call = json!({"tool_name": "Notes.Read", "input": input, "user_id": "bob"});
+        let refused = world.post(&key, "/v1/tools/execute", call).await.json;
+        let pending = &refused["authorization"];
+        world.consent("app", "bob", text(pending, "url")).await;
+        text(pending, "id").to_owned()
+    };
+    let default = connect(json!({"id": 7})).await;
+    let work = connect(json!({"id": 7, "account": "work"})).await;
+    let token = async |id: &str| {
+        let answer = status(&world, &key, id, "").await.ok();
+        (text(&answer, "id").to_owned(), answer["context"]["token"].clone())
+    };
+    let (of_default, first) = token(&default).await;
+    let (of_work, second) = token(&work).await;
+    assert_eq!((&first, &second), (&json!("token-1"), &json!("token-2")));
+    assert_eq!(token(&of_default).await, (of_default.clone(), first));
+    assert_eq!(token(&of_work).await, (of_work.clone(), second.clone()));
+
+    // Without the default account, its ids lead to no other account.
+    let mine = world.get(&key, "/v1/admin/user_connections?user_id=bob").await.ok();
+    let mine = mine["items"].as_array().unwrap();
+    let path = format!("/v1/admin/user_connections/{}", text(&mine[0], "id"));
+    world.send(reqwest::Method::DELETE, &key, &path, None, &[]).await.ok();
+    status(&world, &key, &default, "").await.is_refused(404, "not_found");
+    assert_eq!(token(&work).await, (of_work, second));
 }
 
 /// A token that is refused is renewed for the answer; if the provider has ended the grant, the user
