@@ -15,12 +15,15 @@ use super::{Broker, Call};
 use crate::model::failure::Retry;
 use crate::model::once::{Once, OnceState};
 use crate::model::{Outcome, Principal, ToolName, secret};
-use crate::store::{Held, StoreError, Table};
+use crate::store::{Held, RecordError, StoreError, Table};
 
 /// How long a repeated request waits for the first one; Arcade's clients give up after a minute.
 const MAX_WAIT: Duration = Duration::from_secs(50);
 /// Poll interval while another process may run the call.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Equal calls that run beside each other under one key, each with a record of its own: a repeat of
+/// any of them must not run again. Further ones have none.
+const MAX_BESIDE: usize = 4;
 /// Longest answer that is kept, in bytes of JSON.
 const MAX_ANSWER_BYTES: usize = 1_500_000;
 
@@ -76,11 +79,25 @@ pub enum OnceError {
     Store(#[from] StoreError),
 }
 
-/// Standing of a request under a key.
+/// Place of a request under a key.
 enum Place {
     /// This request runs the call, under this record if there is one.
     First(Option<Held<Once>>),
     Later(OnceAnswer),
+}
+
+/// Standing of a request, by the records of its key.
+enum Standing {
+    /// It may begin, under this key, in place of a record that is over.
+    Free {
+        key: String,
+        over: Option<Held<Once>>,
+    },
+    /// It may begin, and has no record: too many equal calls run.
+    Crowded,
+    /// An equal call runs, and no answer is known yet.
+    Running,
+    Known(OnceAnswer),
 }
 
 impl OnceCalls {
@@ -137,56 +154,78 @@ impl Broker {
 
     /// Marks the call as running, or returns what is known of it.
     async fn place(&self, call: &OwnedCall, once: OnceKey<'_>) -> Result<Place, StoreError> {
-        let OnceKey { space, key, life, begins_anew } = once;
         let store = self.store().await?;
-        let (caller, request) = (call.principal.caller.clone(), call.digest());
+        let begun = Once {
+            caller: call.principal.caller.clone(),
+            request: call.digest(),
+            at: self.now(),
+            life: once.life,
+            state: OnceState::Running { by: store.instance().await? },
+        };
         let deadline = Instant::now() + MAX_WAIT;
-        let mut over: Option<Held<Once>> = None;
         loop {
-            let state = OnceState::Running { by: store.instance().await? };
-            let begun = Once {
-                caller: caller.clone(),
-                request: request.clone(),
-                at: self.now(),
-                life,
-                state,
-            };
             let ended = self.0.once.ended.notified();
-            let begun = self.0.once.table.begin(space, key, begun, over.as_ref()).await?;
-            if begun.is_some() {
-                return Ok(Place::First(begun));
+            let (key, over) = match self.standing(&begun, once).await? {
+                Standing::Free { key, over } => (key, over),
+                Standing::Crowded => return Ok(Place::First(None)),
+                Standing::Known(answer) => return Ok(Place::Later(answer)),
+                Standing::Running if Instant::now() >= deadline => {
+                    return Ok(Place::Later(OnceAnswer::StillRunning));
+                }
+                Standing::Running => {
+                    let _ = timeout_at(deadline.min(Instant::now() + POLL_INTERVAL), ended).await;
+                    continue;
+                }
+            };
+            let begun = Once { at: self.now(), ..begun.clone() };
+            let held = self.0.once.table.begin(once.space, &key, begun, over.as_ref()).await?;
+            if held.is_some() {
+                self.consents().sweep_in_time();
+                return Ok(Place::First(held));
             }
-            let Some(held) = store.once(space, key).await? else {
-                over = None;
+        }
+    }
+
+    /// Looks at all records of a key. A repeat stands for any of the equal calls that the client has
+    /// begun: it is answered by one that has ended, and runs only if there is none at all.
+    async fn standing(&self, call: &Once, once: OnceKey<'_>) -> Result<Standing, StoreError> {
+        let OnceKey { space, key, begins_anew, .. } = once;
+        let store = self.store().await?;
+        let (mut free, mut known) = (None, None);
+        for number in 0..MAX_BESIDE {
+            let key = if number == 0 { key.to_owned() } else { format!("{key} {number}") };
+            let Some(held) = store.once(space, &key).await? else {
+                free = free.or(Some((key, None)));
                 continue;
             };
             if held.value.is_over(self.now()) {
-                over = Some(held);
+                free = free.or(Some((key, Some(held))));
                 continue;
             }
-            if held.value.caller != caller || held.value.request != request {
-                return Ok(Place::Later(OnceAnswer::OtherRequest));
+            if held.value.caller != call.caller || held.value.request != call.request {
+                return Ok(Standing::Known(OnceAnswer::OtherRequest));
             }
             match &held.value.state {
-                OnceState::Ended { .. } if begins_anew => over = Some(held),
+                OnceState::Ended { .. } if begins_anew => free = free.or(Some((key, Some(held)))),
                 OnceState::Ended { answer } => {
                     let answer = answer.clone();
-                    return Ok(Place::Later(OnceAnswer::Ended { answer, is_replayed: true }));
+                    return Ok(Standing::Known(OnceAnswer::Ended { answer, is_replayed: true }));
                 }
                 // The client has begun two equal calls at once: they are two.
-                OnceState::Running { .. } if begins_anew => return Ok(Place::First(None)),
-                OnceState::Running { by } if !store.is_alive(by).await? => {
-                    return Ok(Place::Later(OnceAnswer::Lost));
-                }
-                OnceState::Running { .. } if Instant::now() >= deadline => {
-                    return Ok(Place::Later(OnceAnswer::StillRunning));
+                OnceState::Running { .. } if begins_anew => {}
+                OnceState::Running { by } if store.is_alive(by).await? => {
+                    known = Some(Standing::Running);
                 }
                 OnceState::Running { .. } => {
-                    over = None;
-                    let _ = timeout_at(deadline.min(Instant::now() + POLL_INTERVAL), ended).await;
+                    known = known.or(Some(Standing::Known(OnceAnswer::Lost)));
                 }
             }
         }
+        Ok(match (known, free) {
+            (Some(known), _) => known,
+            (None, Some((key, over))) => Standing::Free { key, over },
+            (None, None) => Standing::Crowded,
+        })
     }
 
     /// Keeps the answer of a call that may have had its effect; frees the key of every other one.
@@ -216,9 +255,15 @@ impl Broker {
 
     async fn keep(&self, held: &Held<Once>, answer: &Value) -> Result<(), StoreError> {
         let answer = Some(answer.clone()).filter(|it| it.to_string().len() <= MAX_ANSWER_BYTES);
-        let once = Once { state: OnceState::Ended { answer }, ..held.value.clone() };
+        let ended = |answer| Once { state: OnceState::Ended { answer }, ..held.value.clone() };
         // A record that is gone was deleted with its user.
-        self.0.once.table.replace(once, held).await.map(drop)
+        match self.0.once.table.replace(ended(answer), held).await {
+            // The API's answer is nested too deeply: as one that is too large.
+            Err(StoreError::Record(RecordError::TooDeep(_))) => {
+                self.0.once.table.replace(ended(None), held).await.map(drop)
+            }
+            written => written.map(drop),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod page;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use needs::NoteError;
 use secrecy::ExposeSecret as _;
 
 use super::consent::Consents;
@@ -32,6 +33,9 @@ use crate::store::{ConfirmationTables, Held, Store, StoreError};
 /// Each is a record in the store, which one user must not fill.
 const MAX_CONFIRMATIONS_PER_HOUR: u32 = 60;
 
+/// Plan runs per user and hour whose needs are noted; further ones are refused, likewise.
+const MAX_RUNS_PER_HOUR: u32 = 600;
+
 /// The confirmations of this store, and the needs of plan runs. No other module can write one.
 /// Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +48,8 @@ struct Inner {
     events: Events,
     /// Limit on the confirmations of each user.
     limit: RateLimit<Caller>,
+    /// Limit on the plan runs of each user.
+    runs: RateLimit<Caller>,
 }
 
 /// A call that runs only after its user has confirmed it.
@@ -99,8 +105,9 @@ impl Confirmations {
         events: Events,
     ) -> Self {
         let (hour, clock) = (Duration::from_hours(1), parts.clock.clone());
-        let limit = RateLimit::per(hour, clock, MAX_CONFIRMATIONS_PER_HOUR, u32::MAX);
-        Self(Arc::new(Inner { parts, tables, consents, events, limit }))
+        let limit = RateLimit::per(hour, clock.clone(), MAX_CONFIRMATIONS_PER_HOUR, u32::MAX);
+        let runs = RateLimit::per(hour, clock, MAX_RUNS_PER_HOUR, u32::MAX);
+        Self(Arc::new(Inner { parts, tables, consents, events, limit, runs }))
     }
 
     /// Decides whether a call may run, and uses up the confirmation if it runs now.

@@ -3,8 +3,17 @@
 use super::Confirmations;
 use crate::broker::{Broker, MAX_WRITE_ATTEMPTS};
 use crate::model::run_needs::NotedConsent;
-use crate::model::{Caller, ConnectPrompt, Principal, RunNeeds};
+use crate::model::{ConnectPrompt, Principal, RunNeeds};
 use crate::store::StoreError;
+
+/// Why a need is not noted. The client must then get a failure and no link.
+#[derive(Debug, thiserror::Error)]
+pub enum NoteError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("too many plan runs of this user wait for a consent; try again in an hour")]
+    TooMany,
+}
 
 impl Broker {
     /// Notes that a call of this plan run needs the consent that `prompt` asks for, so that
@@ -12,24 +21,25 @@ impl Broker {
     /// of plan runs call again as soon as nothing is reported.
     ///
     /// # Errors
-    /// The store cannot be read or written. The client must then get a failure and no link.
+    /// [`NoteError`]
     pub async fn note_need(
         &self,
         principal: &Principal,
         run: &str,
         prompt: &ConnectPrompt,
-    ) -> Result<(), StoreError> {
-        self.0.confirmations.note_consent(&principal.caller, run, prompt).await
+    ) -> Result<(), NoteError> {
+        self.0.confirmations.note_consent(principal, run, prompt).await
     }
 }
 
 impl Confirmations {
     async fn note_consent(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         run: &str,
         prompt: &ConnectPrompt,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), NoteError> {
+        let caller = &principal.caller;
         let store = self.store().await?;
         let began = self.now();
         let consent = NotedConsent {
@@ -44,12 +54,16 @@ impl Confirmations {
             if before.has(&consent) {
                 return Ok(());
             }
+            // The client names the runs, and each is a record.
+            if held.is_none() && !principal.is_local() && !self.0.runs.admits(caller.clone()) {
+                return Err(NoteError::TooMany);
+            }
             let needs = before.with_consent(consent.clone(), self.now());
             if self.0.tables.needs.put(caller, &needs, held.as_ref()).await? {
                 self.drop_if_cut_off(caller, began).await?;
                 return Ok(());
             }
         }
-        Err(StoreError::Contended)
+        Err(StoreError::Contended.into())
     }
 }

@@ -31,11 +31,11 @@ const MAX_SCOPE_BYTES: usize = 2048;
 
 /// The latest answers of this process.
 #[derive(Default)]
-pub(in crate::broker) struct Answers(Mutex<Kept>);
+pub(in crate::broker) struct Answers(Mutex<Kept<Answer>>);
 
-#[derive(Default)]
-struct Kept {
-    by_question: HashMap<Question, Answer>,
+struct Kept<A> {
+    /// Each with the time until which it is repeated at most.
+    by_question: HashMap<Question, (A, Time)>,
     /// Number of answers at which those that hold no more are dropped.
     swept_at: usize,
 }
@@ -51,7 +51,6 @@ struct Answer {
     /// Records that the state was made from; `None` if it depends on none.
     seen: Option<Seen>,
     made_at: Time,
-    valid_until: Time,
     state: ConsentState,
 }
 
@@ -84,16 +83,22 @@ impl Question {
     }
 }
 
-impl Kept {
-    fn insert(&mut self, question: Question, answer: Answer, now: Time) {
+impl<A> Default for Kept<A> {
+    fn default() -> Self {
+        Self { by_question: HashMap::new(), swept_at: 0 }
+    }
+}
+
+impl<A> Kept<A> {
+    fn insert(&mut self, question: Question, answer: A, valid_until: Time, now: Time) {
         if self.by_question.len() >= self.swept_at {
-            self.by_question.retain(|_, answer| answer.valid_until > now);
+            self.by_question.retain(|_, (_, valid_until)| *valid_until > now);
             if self.by_question.len() >= MAX_ANSWERS {
                 self.by_question.clear();
             }
             self.swept_at = (self.by_question.len() * 2).clamp(64, MAX_ANSWERS);
         }
-        self.by_question.insert(question, answer);
+        self.by_question.insert(question, (answer, valid_until));
     }
 }
 
@@ -113,10 +118,10 @@ impl Broker {
         let now = self.now();
         let (seen, state) = {
             let answers = self.0.answers.0.lock();
-            let answer = answers.by_question.get(question)?;
+            let (answer, valid_until) = answers.by_question.get(question)?;
             let holds = Arc::ptr_eq(&answer.provider, &need.provider)
                 && answer.browser_proof == principal.browser_proof
-                && (answer.made_at..answer.valid_until).contains(&now);
+                && (answer.made_at..*valid_until).contains(&now);
             if !holds {
                 return None;
             }
@@ -150,10 +155,10 @@ impl Broker {
             browser_proof: principal.browser_proof.clone(),
             seen: seen.clone(),
             made_at,
-            valid_until: until.map_or(latest, |until| until.min(latest)),
             state: state.clone(),
         };
-        self.0.answers.0.lock().insert(question.clone(), answer, made_at);
+        let valid_until = until.map_or(latest, |until| until.min(latest));
+        self.0.answers.0.lock().insert(question.clone(), answer, valid_until, made_at);
     }
 }
 
@@ -173,5 +178,28 @@ impl ConsentState {
             prompt.lives_minutes = minutes_until(prompt.expires_at, now);
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Questions that are asked once, each by another user, fill no memory for good.
+    #[test]
+    fn what_holds_no_more_is_dropped_before_the_table_is_full() {
+        let mut kept = Kept::default();
+        let mut most = 0;
+        for number in 0..1000 {
+            let now = Time::from_millis(number * 1000);
+            kept.insert(Question(number.to_string()), (), now.after(MAX_AGE), now);
+            most = most.max(kept.by_question.len());
+        }
+        assert!(most <= 64, "{most} answers, of which {} hold", MAX_AGE.as_secs());
+        let now = Time::from_millis(2_000_000);
+        for number in 0..2 * MAX_ANSWERS {
+            kept.insert(Question(format!("at once {number}")), (), now.after(MAX_AGE), now);
+            assert!(kept.by_question.len() <= MAX_ANSWERS);
+        }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::clarification::{RunClarification, needed};
 use super::failure::is_soft;
 use super::{Context, client_name, not_found, problem, unavailable, user};
+use crate::broker::confirm::NoteError;
 use crate::broker::{Broker, Call, CallError};
 use crate::identity::RestCaller;
 use crate::model::face::Face;
@@ -97,9 +98,10 @@ impl Run {
             Ok(Outcome::Failed(failure)) => failed(failure, tool),
             Ok(Outcome::Refused(refused)) => hard(words::consent_refused(&refused)),
             Ok(Outcome::AuthorizationRequired(prompt)) => {
-                let noted = broker.note_need(&principal, run.unwrap_or_default(), &prompt).await;
-                if let Err(error) = noted {
-                    return Ok(unavailable(&error));
+                match broker.note_need(&principal, run.unwrap_or_default(), &prompt).await {
+                    Ok(()) => {}
+                    Err(NoteError::Store(error)) => return Ok(unavailable(&error)),
+                    Err(error @ NoteError::TooMany) => return Ok(hard(error.to_string())),
                 }
                 let id = &prompt.authorization.id;
                 let known = known(broker, caller, &principal, run, tool, id).await?;

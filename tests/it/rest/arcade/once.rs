@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::rest::world::{Reply, World, key_of};
 use crate::support::provider::{Act, answer, json as said};
@@ -102,6 +103,32 @@ async fn a_counted_repeat_gets_the_answer_of_the_first() {
     // The first request of a call never arrived.
     star(&world, "any", "c/d", &count("1")).await.ok();
     assert_eq!(world.provider.calls().len(), 3);
+}
+
+/// Two equal calls run beside each other, and the first one has no effect: a repeat of the second must
+/// not take the place that the first one leaves.
+#[tokio::test]
+async fn a_repeat_beside_an_equal_call_does_not_run_again() {
+    let world = World::on_machine().await;
+    let (begun, released) = (AtomicUsize::new(0), Arc::new(Semaphore::new(0)));
+    let awaited = Arc::clone(&released);
+    world.provider.api(move |_| match begun.fetch_add(1, Ordering::SeqCst) {
+        0 => Act::SayWhen(Arc::clone(&awaited), answer("429 Too Many Requests", "", "")),
+        _ => Act::Say(said(r#"{"ok":true}"#)),
+    });
+    let count = |count: &'static str| [("X-Stainless-Retry-Count", count)];
+    let (new, repeat) = (count("0"), count("1"));
+    let beside = async {
+        wait_until_async("the first call", async || world.provider.calls().len() == 1).await;
+        let second = star(&world, "any", "a/b", &new).await.ok();
+        assert_eq!(star(&world, "any", "a/b", &repeat).await.ok(), second);
+        released.add_permits(1);
+        second
+    };
+    let (first, second) = tokio::join!(star(&world, "any", "a/b", &new), beside);
+    assert_eq!((&first.ok()["status"], &second["status"]), (&json!("failed"), &json!("completed")));
+    assert_eq!(star(&world, "any", "a/b", &repeat).await.ok(), second);
+    assert_eq!(world.provider.calls().len(), 2);
 }
 
 #[tokio::test]
