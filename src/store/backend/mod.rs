@@ -6,6 +6,7 @@
 //! needs of the place of its store besides records is in [`Home`](super::home::Home).
 
 pub(super) mod memory;
+mod recent;
 pub(super) mod sled;
 pub(super) mod walk;
 

@@ -5,7 +5,6 @@
 //! errors have no kinds worth matching, it panics on a truncated file or opens it as an empty one,
 //! and it never opens again after a kill during a snapshot. This file hides all of that.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::ops::Bound;
@@ -18,6 +17,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 
+use super::recent::{Read, Recent};
 use super::{Backend, BackendError, Key, MAX_RECORD_BYTES, Page, Sealed};
 use crate::model::Time;
 use crate::store::folder::{DISK_HINT, Lock};
@@ -25,9 +25,6 @@ use crate::store::notice::Notice;
 use crate::store::private_file;
 
 const CACHE_BYTES: u64 = 16 << 20;
-/// Maximum records in the read cache, some kilobytes each; a full cache is emptied. Enough for all
-/// users who call at once.
-const MAX_CACHED_RECORDS: usize = 1024;
 /// A file beside sled's that exists while the store holds the guarded record, which is the key
 /// ring. Without its ring no record opens, so the file tells a lost store from a new one.
 const GUARD_FILE: &str = "holds-a-ring";
@@ -51,6 +48,7 @@ struct Inner {
     flushed: Mutex<u64>,
     /// Set by a failed write or flush, cleared by the next flush that succeeds (contract, 6).
     unsure: AtomicBool,
+    /// Coherent because this process alone opens sled, and every swap passes here.
     recent: Mutex<Recent>,
     /// Dropped last, so that no process takes the folder before sled is closed. That may be some
     /// time after the backend is dropped: a write under way still uses sled.
@@ -64,16 +62,6 @@ struct Open {
     /// See [`SWAPS`].
     inner_count: sled::Tree,
     outer_count: File,
-}
-
-/// Cache of recent reads, so that reading a call's grant needs no other thread.
-///
-/// It is coherent because this process alone opens sled and every swap passes here: a swap removes
-/// its key, and a read stores its result only if no swap has happened since.
-#[derive(Default)]
-struct Recent {
-    swaps: u64,
-    found: HashMap<Key, Sealed>,
 }
 
 impl SledBackend {
@@ -321,7 +309,7 @@ impl Inner {
         // sled remembers its first failed write forever; only reopening it shows whether the disk
         // has room again. The failed writes are then lost, as every caller was told.
         *open = None;
-        self.recent.lock().found.clear();
+        self.recent.lock().clear();
         let db = attempt(&self.path).map_err(Failure::into_error)?;
         let anew = open.insert(Open::new(db, &self.path)?);
         anew.persist()?;
@@ -329,28 +317,12 @@ impl Inner {
         Ok(())
     }
 
-    fn recent(&self, key: &Key) -> Option<Sealed> {
+    fn recent(&self, key: &Key) -> Option<Read> {
         // Contract, 6: do not return what a failed flush left visible.
         if self.unsure.load(Ordering::SeqCst) {
             return None;
         }
-        self.recent.lock().found.get(key).cloned()
-    }
-
-    fn remember(&self, key: Key, found: Sealed, swaps: u64) {
-        let mut recent = self.recent.lock();
-        if recent.swaps == swaps {
-            if recent.found.len() >= MAX_CACHED_RECORDS {
-                recent.found.clear();
-            }
-            recent.found.insert(key, found);
-        }
-    }
-
-    fn forget(&self, key: &Key) {
-        let mut recent = self.recent.lock();
-        recent.swaps += 1;
-        recent.found.remove(key);
+        self.recent.lock().get(key)
     }
 
     /// Makes every swap so far durable; concurrent writers share the work.
@@ -370,17 +342,15 @@ impl Inner {
 
 impl Backend for SledBackend {
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Sealed>, BackendError>> {
-        if let Some(found) = self.0.recent(key) {
-            return std::future::ready(Ok(Some(found))).boxed();
+        if let Some(read) = self.0.recent(key) {
+            return std::future::ready(Ok(read.into_found())).boxed();
         }
         let key = key.clone();
         self.run(move |inner, open| {
-            let swaps = inner.recent.lock().swaps;
+            let swaps = inner.recent.lock().swaps();
             let found = open.db.get(key.as_bytes())?;
             let found = found.map(|bytes| Sealed::from_stored(bytes.to_vec()));
-            if let Some(found) = &found {
-                inner.remember(key, found.clone(), swaps);
-            }
+            inner.recent.lock().remember(key, Read::of(found.as_ref()), swaps);
             Ok(found)
         })
     }
@@ -436,7 +406,7 @@ impl Backend for SledBackend {
                 if outcome.is_err() {
                     return Ok(false);
                 }
-                inner.forget(&key);
+                inner.recent.lock().forget(&key);
                 *made += 1;
                 open.inner_count.insert(SWAPS, &made.to_be_bytes())?;
             }

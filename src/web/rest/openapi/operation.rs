@@ -165,7 +165,7 @@ impl Operation {
         self
     }
 
-    /// Marks an operation that answers everyone alike.
+    /// Marks an operation whose answer is the same for all callers.
     pub(super) fn for_anyone(mut self) -> Self {
         self.takes_key = false;
         self.errors.clear();
