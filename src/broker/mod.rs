@@ -200,7 +200,7 @@ impl Broker {
             consents.clone(),
             events.clone(),
         );
-        let once = OnceCalls::new(tables.once);
+        let once = OnceCalls::new(tables.once, parts.clock.clone());
         let rest_secrets = RestSecrets::new(tables.rest_secrets);
         Self(Arc::new(Inner {
             parts,

@@ -14,7 +14,7 @@ use super::call::CallError;
 use super::{Broker, Call};
 use crate::model::failure::Retry;
 use crate::model::once::{Once, OnceState};
-use crate::model::{Outcome, Principal, ToolName, secret};
+use crate::model::{Caller, Clock, Outcome, Principal, RateLimit, ToolName, secret};
 use crate::store::{Held, RecordError, StoreError, Table};
 
 /// How long a repeated request waits for the first one; Arcade's clients give up after a minute.
@@ -27,9 +27,16 @@ const MAX_BESIDE: usize = 4;
 /// Longest answer that is kept, in bytes of JSON.
 const MAX_ANSWER_BYTES: usize = 1_500_000;
 
+/// Kilobytes of answers that are kept per user and day, and for all users together; the answer of a
+/// further call is not kept. Consents are on the same disk.
+const MAX_KEPT_OF_USER: u32 = 64 * 1024;
+const MAX_KEPT: u32 = 1024 * 1024;
+
 /// The calls under keys. No other module can write their records.
 pub(super) struct OnceCalls {
     table: Table<Once>,
+    /// Limit on the kilobytes of kept answers.
+    kept: RateLimit<Caller>,
     /// Notified with each call of this process that ends.
     ended: Notify,
 }
@@ -58,7 +65,8 @@ pub struct OwnedCall {
 /// How a call under a key went.
 #[derive(Debug)]
 pub enum OnceAnswer {
-    /// It has run, now or before. `answer` is `None` if it ran before and was too large to keep.
+    /// It has run, now or before. `answer` is `None` if it ran before and was too large to keep, or
+    /// its user had too many.
     Ended { answer: Option<Value>, is_replayed: bool },
     /// It has run and had no effect, so the key is free again.
     NotKept(Box<Outcome>),
@@ -101,8 +109,10 @@ enum Standing {
 }
 
 impl OnceCalls {
-    pub(super) fn new(table: Table<Once>) -> Self {
-        Self { table, ended: Notify::new() }
+    pub(super) fn new(table: Table<Once>, clock: Clock) -> Self {
+        let day = Duration::from_hours(24);
+        let kept = RateLimit::per(day, clock, MAX_KEPT_OF_USER, MAX_KEPT);
+        Self { table, kept, ended: Notify::new() }
     }
 }
 
@@ -254,7 +264,11 @@ impl Broker {
     }
 
     async fn keep(&self, held: &Held<Once>, answer: &Value) -> Result<(), StoreError> {
-        let answer = Some(answer.clone()).filter(|it| it.to_string().len() <= MAX_ANSWER_BYTES);
+        let bytes = answer.to_string().len();
+        let kilobytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let is_kept = bytes <= MAX_ANSWER_BYTES
+            && self.0.once.kept.admits_many(held.value.caller.clone(), kilobytes);
+        let answer = is_kept.then(|| answer.clone());
         let ended = |answer| Once { state: OnceState::Ended { answer }, ..held.value.clone() };
         // A record that is gone was deleted with its user.
         match self.0.once.table.replace(ended(answer), held).await {

@@ -47,10 +47,15 @@ impl<K: Eq + Hash> RateLimit<K> {
 
     /// Whether one more attempt is within both allowances; counts it if so.
     pub fn admits(&self, who: K) -> bool {
+        self.admits_many(who, 1)
+    }
+
+    /// Whether this many attempts at once are within both allowances; counts them if so.
+    pub fn admits_many(&self, who: K, times: u32) -> bool {
         let now = self.clock.now();
         let mut used = self.used.lock();
-        let one = self.of_one.after_one_more(used.by_one.get(&who).copied(), now);
-        let all = self.of_all.after_one_more(used.by_all, now);
+        let one = self.of_one.after_more(used.by_one.get(&who).copied(), times, now);
+        let all = self.of_all.after_more(used.by_all, times, now);
         let (Some(one), Some(all)) = (one, all) else { return false };
         if used.by_one.len() >= used.many {
             used.by_one.retain(|_, used| !self.of_one.is_forgotten(*used, now));
@@ -68,9 +73,9 @@ impl Allowance {
         Self { span, each: span / times.max(1) }
     }
 
-    fn after_one_more(self, used: Option<Time>, now: Time) -> Option<Time> {
+    fn after_more(self, used: Option<Time>, times: u32, now: Time) -> Option<Time> {
         let used = used.filter(|used| !self.is_forgotten(*used, now)).unwrap_or(now);
-        let after = used.after(self.each);
+        let after = used.after(self.each.saturating_mul(times));
         (after <= now.after(self.span)).then_some(after)
     }
 

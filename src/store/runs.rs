@@ -16,9 +16,10 @@ use super::plan_runs::PLAN_RUN;
 use super::records::Record;
 use super::run_record::RunRecord;
 use super::{Held, Result, Store, Table};
+use crate::model::once::Once;
 use crate::model::run::{EndUserFacts, Memory, ReportedCall, StoredPlan};
 use crate::model::secret::{self, ExposeSecret as _};
-use crate::model::{Caller, Time};
+use crate::model::{Caller, RunNeeds, Time};
 
 /// # Errors
 /// As the methods of [`Store`] in general.
@@ -82,21 +83,23 @@ impl Store {
 
     /// Adds each user about whom a client has stored something.
     pub(super) async fn add_users_of_documents(&self, callers: &mut HashSet<Caller>) -> Result<()> {
-        let mut runs = self.opened::<RunRecord>(PLAN_RUN);
-        while let Some(page) = runs.next().await? {
-            callers.extend(page.into_iter().map(|held| held.value.caller));
-        }
-        let mut memories = self.opened::<Memory>(MEMORY);
-        while let Some(page) = memories.next().await? {
-            callers.extend(page.into_iter().map(|held| held.value.caller));
-        }
-        let mut calls = self.opened::<ReportedCall>(REPORTED_CALL);
-        while let Some(page) = calls.next().await? {
-            callers.extend(page.into_iter().map(|held| held.value.caller));
-        }
-        let mut users = self.opened::<EndUserFacts>(END_USER);
-        while let Some(page) = users.next().await? {
-            callers.extend(page.into_iter().map(|held| held.value.caller));
+        self.add_users_of::<RunRecord>(PLAN_RUN, callers).await?;
+        self.add_users_of::<Memory>(MEMORY, callers).await?;
+        self.add_users_of::<ReportedCall>(REPORTED_CALL, callers).await?;
+        self.add_users_of::<EndUserFacts>(END_USER, callers).await?;
+        // Calls leave records too: kept answers, and needs of plan runs.
+        self.add_users_of::<Once>("once/", callers).await?;
+        self.add_users_of::<RunNeeds>("needs/", callers).await
+    }
+
+    async fn add_users_of<T: Record>(
+        &self,
+        kind: &str,
+        callers: &mut HashSet<Caller>,
+    ) -> Result<()> {
+        let mut all = self.opened::<T>(kind);
+        while let Some(page) = all.next().await? {
+            callers.extend(page.into_iter().filter_map(|held| held.of));
         }
         Ok(())
     }
@@ -109,6 +112,8 @@ impl Store {
             let memories = self.under(MEMORY, &space);
             self.delete_all::<Memory>(&memories, |it| it.caller == *caller).await?;
         }
+        // A plan belongs to no user, but in this space there is no other one.
+        self.delete_all::<StoredPlan>(&self.under(PLAN, &caller.own_space()), |_| true).await?;
         let user = self.user(caller);
         self.delete_all::<ReportedCall>(&format!("{REPORTED_CALL}{user}/"), |_| true).await?;
         if let Some(held) = self.end_user(caller).await? {

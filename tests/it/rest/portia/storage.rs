@@ -293,6 +293,20 @@ async fn what_is_stored_goes_with_the_user() {
     assert!(records(&world).await.is_empty(), "{:?}", records(&world).await);
 }
 
+/// A plan without a run is a text of the person whose own key has stored it.
+#[tokio::test]
+async fn a_plan_of_a_personal_key_goes_with_its_person() {
+    let world = World::of_many().await;
+    assert_eq!(world.send(PERSONS_KEY, "POST", PLANS, Some(&plan())).await.status, 201);
+    assert_eq!(world.send(KEY, "POST", PLANS, Some(&plan())).await.status, 201);
+    world.pass(Duration::from_secs(1));
+    let caller = Caller { namespace: "key:laptop".into(), user: UserId::new("ana") };
+    world.app().broker.users().end_access(&caller, EndedBy::Application).await.unwrap();
+    let path = format!("{PLANS}{PLAN}/");
+    assert_eq!(world.send(PERSONS_KEY, "GET", &path, None).await.status, 404);
+    assert_eq!(world.send(KEY, "GET", &path, None).await.status, 200);
+}
+
 /// What is stored for a user and with a key has a limit, and other users and keys have their own.
 #[tokio::test]
 async fn what_is_stored_has_a_limit_for_each_user_and_each_key() {
