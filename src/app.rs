@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, Catalogue, EnsureKeeper, OriginProvider, Parts};
-use crate::config::Config;
+use crate::config::{Config, RestRules};
 use crate::identity::{Authenticator, Issuer, KeyError, Login};
 use crate::mcp;
 use crate::model::{Allowed, Caller, Clock, ConsentMode, Principal, chain};
@@ -139,6 +139,10 @@ impl App {
             keeper: settings.links.ensure_keeper(),
             keep_runs: server.keep_runs,
             document_limits: server.document_limits,
+            rest_rules: RestRules {
+                retention: server.retention,
+                may_be_private: !net.policy().allow_private.is_empty(),
+            },
             is_short_lived: settings.links.is_short_lived,
         };
         let broker = Broker::new(parts, tables);

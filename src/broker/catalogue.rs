@@ -46,9 +46,10 @@ impl Catalogue {
         self.providers.get(id)
     }
 
-    /// Title of a provider; its id if it is not configured.
+    /// Title of a provider; its name if it is not configured.
     pub(super) fn title(&self, id: &ProviderId) -> String {
-        self.provider(id.as_str()).map_or_else(|| id.to_string(), |found| found.title.clone())
+        self.provider(id.as_str())
+            .map_or_else(|| id.public_name().to_owned(), |found| found.title.clone())
     }
 
     /// All configured providers.

@@ -10,6 +10,7 @@
 //! - [`ready`]: what several tools together still need of their user
 //! - [`once`]: calls that run at most once under a key
 //! - [`rest_secrets`]: secrets that administrators store over REST
+//! - [`rest_providers`]: providers that administrators make over REST; [`providers`] finds all of them
 //! - [`users`]: which user has connected what, and ending it, for operators and applications
 //! - [`runs`]: what clients of Portia's contract store of their plans and users
 //! - [`events`]: the event log that every event passes
@@ -24,7 +25,9 @@ pub mod consent;
 pub mod events;
 mod grant;
 pub mod once;
+mod providers;
 pub mod ready;
+pub mod rest_providers;
 pub mod rest_secrets;
 pub mod runs;
 pub mod sign_in;
@@ -48,11 +51,14 @@ pub use consent::{ConnectError, NotYours, VisitingBrowser};
 use events::Events;
 use grant::Grants;
 use once::OnceCalls;
+use providers::Providers;
+use rest_providers::RestProviders;
 use rest_secrets::RestSecrets;
 use runs::Runs;
 use sign_in::Browsers;
 use users::Users;
 
+use crate::config::RestRules;
 use crate::model::oauth::LoopbackRule;
 use crate::model::run::DocumentLimits;
 use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, Time};
@@ -77,6 +83,8 @@ struct Inner {
     /// Answers to polls for readiness.
     answers: ready::Answers,
     rest_secrets: RestSecrets,
+    rest_providers: RestProviders,
+    providers: Arc<Providers>,
     events: Events,
     /// Work that must outlive the call that began it, such as a refresh between sending and
     /// storing.
@@ -101,6 +109,8 @@ pub struct Parts {
     pub keep_runs: Duration,
     /// How much of that is kept.
     pub document_limits: DocumentLimits,
+    /// Rules for providers that administrators make over REST.
+    pub rest_rules: RestRules,
     /// Whether this process ends soon after a link. Its pages then offer no action that would come
     /// back to it.
     pub is_short_lived: bool,
@@ -170,6 +180,7 @@ impl Broker {
         let parts = Arc::new(parts);
         let (events, tasks) = (Events::default(), TaskTracker::new());
         let clients = Arc::new(Clients::new(&parts, events.clone()));
+        let providers = Arc::new(Providers::new(Arc::clone(&parts)));
         let unsaved = Arc::new(consent::Unsaved::default());
         let to_log = Arc::clone(&unsaved);
         let grants = Grants::new(
@@ -188,12 +199,18 @@ impl Broker {
             tasks: tasks.clone(),
             unsaved,
             runs: runs.clone(),
+            providers: Arc::clone(&providers),
         };
         let consents = Consents::new(Arc::clone(&parts), tables.consents, collaborators);
-        let accounts = Accounts::new(Arc::clone(&parts), clients, grants.clone(), consents.clone());
+        let accounts = Accounts::new(
+            Arc::clone(&parts),
+            clients,
+            grants.clone(),
+            consents.clone(),
+            Arc::clone(&providers),
+        );
         let users =
             Users::new(tables.cutoffs, &parts, consents.clone(), runs.clone(), events.clone());
-        let browsers = Browsers::new(tables.browsers);
         let confirmations = Confirmations::new(
             Arc::clone(&parts),
             tables.confirmations,
@@ -201,19 +218,20 @@ impl Broker {
             events.clone(),
         );
         let once = OnceCalls::new(tables.once, parts.clock.clone());
-        let rest_secrets = RestSecrets::new(tables.rest_secrets);
         Self(Arc::new(Inner {
             parts,
             grants,
             consents,
             accounts,
             users,
-            browsers,
+            browsers: Browsers::new(tables.browsers),
             runs,
             confirmations,
             once,
             answers: ready::Answers::default(),
-            rest_secrets,
+            rest_secrets: RestSecrets::new(tables.rest_secrets),
+            rest_providers: RestProviders::new(tables.rest_providers),
+            providers,
             events,
             tasks,
         }))

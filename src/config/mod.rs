@@ -42,6 +42,7 @@ use toml::de::DeTable;
 use url::Url;
 
 use crate::model::gateway::Gateways;
+use crate::model::retention::Retention;
 use crate::model::run::DocumentLimits;
 use crate::model::server_auth::ServerAuth;
 use crate::model::tool::Action;
@@ -50,7 +51,9 @@ use crate::net::Cidr;
 use environment::{Found, FoundBy};
 use file::File;
 use findings::Findings;
-pub use lower::{BuiltIn, Toolkit, ToolkitTool, built_in, toolkit};
+pub use lower::{
+    BuiltIn, RestRules, Toolkit, ToolkitTool, UnfitField, built_in, rest_provider, toolkit,
+};
 pub use problem::{Problem, Problems, Severity};
 use read::Read as _;
 pub use span::Span;
@@ -109,6 +112,8 @@ pub struct Server {
     pub keep_runs: Duration,
     /// How much of that is kept. `tools.toml` has no key for it.
     pub document_limits: DocumentLimits,
+    /// How consents are kept at providers that do not say it.
+    pub retention: Retention,
 }
 
 impl Default for Server {
@@ -129,6 +134,7 @@ impl Default for Server {
             keeper: true,
             keep_runs: Duration::from_hours(30 * 24),
             document_limits: DocumentLimits::default(),
+            retention: Retention::default(),
         }
     }
 }

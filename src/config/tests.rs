@@ -4,6 +4,7 @@ mod toolkits;
 
 use super::*;
 use crate::model::credential::{Credential, KeyPlace, Shared};
+use crate::model::oauth::ClientSecret;
 use crate::model::secret_ref::{SecretRef, Setting};
 use crate::model::tool::{
     Action, Body, Effect, HttpAction, Input, Item, Kind, Node, Param, Piece, Template,
@@ -173,7 +174,8 @@ fn built_in_providers_need_no_table_and_are_overridden_by_entry() {
     };
     let github = oauth("github");
     assert_eq!(github.client_id, Some(Setting::Secret(SecretRef::Env("GITHUB_CLIENT_ID".into()))));
-    assert_eq!(github.client_secret, Some(SecretRef::Env("GITHUB_CLIENT_SECRET".into())));
+    let secret = github.client_secret.as_ref().and_then(ClientSecret::reference);
+    assert_eq!(secret, Some(SecretRef::Env("GITHUB_CLIENT_SECRET".into())));
     assert!(github.implied["repo"].contains(&"public_repo".to_owned()));
     let gitlab = oauth("gitlab");
     assert_eq!(

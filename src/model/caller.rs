@@ -20,14 +20,17 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Namespace of the users of this machine.
+    pub const LOCAL: &'static str = "local";
+
     /// The user of this machine, named by `--user`, `COUNTERSIGN_USER` or `default`.
     pub fn local(user: UserId) -> Self {
-        Self { namespace: "local".into(), user }
+        Self { namespace: Self::LOCAL.into(), user }
     }
 
     /// Whether this is a user of this machine.
     pub fn is_local(&self) -> bool {
-        self.namespace == "local"
+        self.namespace == Self::LOCAL
     }
 
     /// Namespace as the log and the command line print it and `--of` accepts it: `local`, the name
@@ -35,12 +38,17 @@ impl Caller {
     /// others keeps its prefix.
     pub fn of(&self) -> &str {
         let name = self.namespace.strip_prefix(KEY_PREFIX);
-        name.filter(|name| *name != "local" && !name.contains("://")).unwrap_or(&self.namespace)
+        name.filter(|name| *name != Self::LOCAL && !name.contains("://")).unwrap_or(&self.namespace)
     }
 
     /// Namespace of the users that the API key of this name vouches for.
     pub fn namespace_of_key(name: &str) -> String {
         format!("{KEY_PREFIX}{name}")
+    }
+
+    /// Name of the API key whose users have this namespace.
+    pub fn key_of_namespace(namespace: &str) -> Option<&str> {
+        namespace.strip_prefix(KEY_PREFIX)
     }
 
     /// Key under which records of this user alone are kept apart, where the users of its namespace

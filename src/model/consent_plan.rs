@@ -174,7 +174,7 @@ pub struct ClientRegistration {
     pub token_body: TokenBody,
     pub response: TokenResponseShape,
     pub revocation: Option<Revocation>,
-    /// Whether the endpoints come from a discovery document on another origin instead of from the
-    /// operator. Decides which addresses they may resolve to.
+    /// Whether the endpoints come from a discovery document on another origin, or from an application
+    /// over REST, instead of from the operator. Decides which addresses they may resolve to.
     pub learnt: bool,
 }

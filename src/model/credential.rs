@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Tool;
 use super::assertion::AssertionKey;
-use super::oauth::{GrantType, OAuthSettings};
+use super::oauth::{ClientSecret, GrantType, OAuthSettings};
 use super::secret_ref::{SecretRef, Setting};
 
 /// A provider's credential.
@@ -40,7 +40,7 @@ impl Credential {
             Self::Asked(Asked { what: AskedFor::Key(_), .. }) => {}
             Self::OAuth(settings) => {
                 found.extend(settings.client_id.as_ref().and_then(Setting::reference));
-                found.extend(settings.client_secret.clone());
+                found.extend(settings.client_secret.as_ref().and_then(ClientSecret::reference));
                 if let GrantType::JwtBearer { assertion } = &settings.grant {
                     found.extend(assertion.subject.as_ref().and_then(Setting::reference));
                     match &assertion.key {

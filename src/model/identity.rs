@@ -33,6 +33,9 @@ pub struct Identity {
     pub id: String,
     /// JSON pointers to the account's label; the first that finds a value wins.
     pub label: Vec<String>,
+    /// Whether an application named the URL over REST; then it counts as learnt.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_learnt: bool,
 }
 
 impl Identity {
@@ -45,6 +48,7 @@ impl Identity {
             body: None,
             id: "/sub".into(),
             label: ["/email", "/preferred_username", "/name"].map(str::to_owned).to_vec(),
+            is_learnt: false,
         }
     }
 
@@ -86,7 +90,7 @@ impl Identity {
                 reply: None,
                 timeout: IDENTITY_TIMEOUT,
                 max_chars: MAX_IDENTITY_CHARS,
-                is_untrusted: false,
+                is_untrusted: self.is_learnt,
             }),
             allow: None,
             output: None,

@@ -34,6 +34,7 @@ pub mod reason;
 pub mod refresh_life;
 pub mod request_problem;
 pub mod requester;
+pub mod rest_provider;
 pub mod rest_secret;
 pub mod result;
 pub mod retention;

@@ -1,6 +1,7 @@
 //! OAuth 2 settings of a provider: endpoints, our client there, and where the provider differs from
 //! the RFCs.
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -37,7 +38,7 @@ pub struct OAuthSettings {
     pub endpoints: Endpoints,
     /// `None` only where an assertion identifies us instead (RFC 7523 §3.1).
     pub client_id: Option<Setting>,
-    pub client_secret: Option<SecretRef>,
+    pub client_secret: Option<ClientSecret>,
     /// `None`: as discovered, else `client_secret_basic` (RFC 6749 §2.3.1).
     pub token_auth: Option<TokenAuth>,
     pub token_body: TokenBody,
@@ -64,6 +65,28 @@ pub struct OAuthSettings {
     /// [`Self::params`] has a `prompt`.
     pub offline_prompt: bool,
     pub loopback: LoopbackRule,
+    /// Whether an application named the endpoints over REST. They count as learnt: they must have
+    /// public addresses and be reached by https.
+    pub is_learnt: bool,
+}
+
+/// The OAuth app's secret.
+#[derive(Clone, Debug)]
+pub enum ClientSecret {
+    /// The secret of an app in `tools.toml`, which holds references only.
+    Reference(SecretRef),
+    /// The secret of an app that an administrator has stored over REST.
+    Stored(SecretString),
+}
+
+impl ClientSecret {
+    /// Returns the reference, if it is one.
+    pub fn reference(&self) -> Option<SecretRef> {
+        match self {
+            Self::Reference(reference) => Some(reference.clone()),
+            Self::Stored(_) => None,
+        }
+    }
 }
 
 impl OAuthSettings {

@@ -42,6 +42,7 @@
 //! | `needs/<user>/<run>` | the [`RunNeeds`](crate::model::RunNeeds) of that user's plan run |
 //! | `once/<app>/<key>` | a call that runs [`Once`](crate::model::once::Once) under that key |
 //! | `restsecret/<app>/<key>` | a [`RestSecret`](crate::model::rest_secret::RestSecret) of an application |
+//! | `restprovider/<app>/<name>` | a [`RestProvider`](crate::model::rest_provider::RestProvider) of an application |
 //! | `signin/<state>` | a browser that is [`LoginAttempt`](crate::model::LoginAttempt), until its `state` is redeemed |
 //!
 //! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>`, `<cookie>`, `<app>`, `<id>`, `<run>`,
@@ -69,6 +70,7 @@ mod opened;
 mod plan_runs;
 pub mod private_file;
 mod records;
+mod rest_providers;
 mod rest_secrets;
 mod run_record;
 mod runs;

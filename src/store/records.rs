@@ -17,6 +17,7 @@ use crate::model::grant::Used;
 use crate::model::nesting::nesting;
 use crate::model::once::Once;
 use crate::model::reason::{ConsentFailure, GrantEnd, LinkProblem, RevocationResult};
+use crate::model::rest_provider::RestProvider;
 use crate::model::rest_secret::RestSecret;
 use crate::model::run::{EndUserFacts, Memory, ReportedCall, StoredPlan};
 use crate::model::{
@@ -129,6 +130,11 @@ impl Record for RestSecret {
     const VERSION: u32 = 1;
 }
 
+impl Record for RestProvider {
+    const NAME: &'static str = "provider of an application";
+    const VERSION: u32 = 1;
+}
+
 impl Record for Once {
     const NAME: &'static str = "call with a key";
     const VERSION: u32 = 1;
@@ -224,6 +230,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<RunNeeds>("needs/"),
     Kind::of::<Once>("once/"),
     Kind::of::<RestSecret>("restsecret/"),
+    Kind::of::<RestProvider>("restprovider/"),
 ];
 
 impl Kind {

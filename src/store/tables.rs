@@ -8,11 +8,12 @@ use secrecy::SecretString;
 use super::records::{Cutoff, Record};
 use super::{Held, Key, LazyStore, Result, Store};
 use crate::model::once::Once;
+use crate::model::rest_provider::RestProvider;
 use crate::model::rest_secret::RestSecret;
 use crate::model::run::{EndUserFacts, Memory, PlanRun, ReportedCall, StoredPlan};
 use crate::model::{
-    Authorization, AuthorizationAttempt, CallConfirmation, Caller, Grant, LoginAttempt, RunNeeds,
-    Session, Time, Unclaimed, Unconfirmed, Verification,
+    Authorization, AuthorizationAttempt, CallConfirmation, Caller, Grant, LoginAttempt, ProviderId,
+    RunNeeds, Session, Time, Unclaimed, Unconfirmed, Verification,
 };
 
 /// The right to write the records of one kind. Its holder owns that kind: other code reads through
@@ -56,6 +57,7 @@ pub struct Tables {
     pub rest_secrets: Table<RestSecret>,
     pub runs: RunTables,
     pub confirmations: ConfirmationTables,
+    pub rest_providers: Table<RestProvider>,
 }
 
 /// Plans that clients store, their runs, and the users whom these run for.
@@ -118,6 +120,7 @@ impl LazyStore {
                 confirmations: Table::of(&store),
                 needs: Table::of(&store),
             },
+            rest_providers: Table::of(&store),
         };
         (store, tables)
     }
@@ -211,6 +214,12 @@ impl Table<AuthorizationAttempt> {
     /// one of several concurrent callbacks gets true (RFC 9700 §4.7.1: one-time).
     pub async fn start(&self, state: &SecretString, started: &AuthorizationAttempt) -> Result<()> {
         self.store().await?.start(state, started).await
+    }
+
+    /// Deletes all attempts at a provider: their callbacks find none.
+    pub async fn delete_at(&self, provider: &ProviderId) -> Result<()> {
+        let is_there = |it: &AuthorizationAttempt| it.authorization.link().provider == *provider;
+        self.store().await?.delete_all("state/", is_there).await.map(drop)
     }
 }
 
@@ -334,5 +343,19 @@ impl Table<RestSecret> {
         over: Option<&Held<RestSecret>>,
     ) -> Result<bool> {
         self.store().await?.put_rest_secret(space, secret, over).await
+    }
+}
+
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
+impl Table<RestProvider> {
+    /// Stores a provider of an application in place of `over` (`None`: where there is none). False
+    /// if another writer was faster.
+    pub async fn put(
+        &self,
+        provider: &RestProvider,
+        over: Option<&Held<RestProvider>>,
+    ) -> Result<bool> {
+        Box::pin(self.store().await?.put_rest_provider(provider, over)).await
     }
 }

@@ -110,6 +110,7 @@ pub(super) fn provider(hosts: &[&str]) -> Provider {
             identity: None,
             response: TokenResponseShape::default(),
             loopback: LoopbackRule::default(),
+            is_learnt: false,
         })),
         failure: FailureConvention::default(),
         console_url: None,

@@ -19,8 +19,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use super::pages::sign_in::SignInPages;
 use super::pages::{accounts, confirm, connect, docs, sign_in};
 use super::rest::arcade::{
-    authorize, confirm_user, execute, health as arcade_health, requirements, secrets, settings,
-    status, tools, user_connections,
+    auth_providers, authorize, confirm_user, execute, health as arcade_health, requirements,
+    secrets, settings, status, tools, user_connections,
 };
 use super::rest::{self, RestState};
 use super::rest::{openapi, portia};
@@ -93,6 +93,7 @@ pub enum RouteMethod {
     Get,
     Post,
     Put,
+    Patch,
     Delete,
     Options,
     /// The handler refuses the methods that it does not take (405).
@@ -105,6 +106,7 @@ impl RouteMethod {
             Self::Get => MethodFilter::GET,
             Self::Post => MethodFilter::POST,
             Self::Put => MethodFilter::PUT,
+            Self::Patch => MethodFilter::PATCH,
             Self::Delete => MethodFilter::DELETE,
             Self::Options => MethodFilter::OPTIONS,
             Self::Any => MethodFilter::GET.or(MethodFilter::POST).or(MethodFilter::DELETE),
@@ -236,6 +238,11 @@ const TABLE: &[Route] = table! {
     Delete secrets::ITEM_PATH,                RestAdmin, SERVED, UNREAD, Exact, Rest(secrets::delete);
     Get    settings::PATH,                    RestAdmin, SERVED, UNREAD, ExtraSlashes, Rest(settings::get);
     Put    settings::PATH,                    RestAdmin, SERVED, SMALL,  ExtraSlashes, Rest(settings::put);
+    Get    auth_providers::COLLECTION_PATH,   RestAdmin, SERVED, UNREAD, ExtraSlashes, Rest(auth_providers::list);
+    Post   auth_providers::COLLECTION_PATH,   RestAdmin, SERVED, SMALL,  ExtraSlashes, Rest(auth_providers::make);
+    Get    auth_providers::ITEM_PATH,         RestAdmin, SERVED, UNREAD, Exact, Rest(auth_providers::get);
+    Patch  auth_providers::ITEM_PATH,         RestAdmin, SERVED, SMALL,  Exact, Rest(auth_providers::change);
+    Delete auth_providers::ITEM_PATH,         RestAdmin, SERVED, UNREAD, Exact, Rest(auth_providers::delete);
     // Which issuer gives tokens for this server; whether it works.
     Get     well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::metadata);
     Options well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::preflight);

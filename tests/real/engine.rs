@@ -60,6 +60,27 @@ fn a_tool_that_requires_auth_asks_through_us_and_runs_with_the_token() {
     assert_ne!(link_of(&call(&mut other)), link);
 }
 
+/// A server beside a login of Arcade's command line writes that login's project into every path, for a
+/// key that is not one of Arcade's.
+#[test]
+fn a_server_with_a_login_names_its_project_and_is_served_alike() {
+    let keyed = Keyed::start("");
+    let folder = keyed.home.path("home").join(".arcade");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("credentials.yaml"), LOGIN).unwrap();
+    let mut server = start(&keyed, APP_KEY, "ana");
+    keyed.visit("ana", &link_of(&call(&mut server))).approves();
+    let ran = call(&mut server);
+    assert_ne!(ran["isError"], true, "{ran}");
+    assert!(ran["content"].to_string().contains("ana"), "{ran}");
+}
+
+/// Written by `arcade login`.
+const LOGIN: &str = "
+cloud:
+  context: { org_id: acme, org_name: Acme, project_id: main, project_name: Main }
+";
+
 /// The tool of a user who has connected runs with an empty token, which the API refuses.
 #[test]
 fn a_key_without_the_right_gets_no_token() {

@@ -47,9 +47,9 @@ impl Accounts {
     ) -> Result<ConnectPrompt, ConnectError> {
         let grant = self.shown_as(&principal.caller, digest).await?;
         let catalogue = self.parts.catalogue.get();
-        let provider = catalogue.provider(grant.provider.as_str());
+        let provider = self.providers.find(&principal.caller, &grant.provider).await?;
         let provider = provider.filter(|it| it.is_by_consent() && it.takes(&grant.account));
-        let provider = provider.ok_or(ConnectError::Unknown)?;
+        let provider = &provider.ok_or(ConnectError::Unknown)?;
         let needed = if self.clients.may_use(provider, &grant.binding).await? {
             grant.scopes
         } else {

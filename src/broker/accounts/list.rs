@@ -74,7 +74,7 @@ impl Accounts {
         let server = Caller::server();
         for caller in [caller, &server] {
             for held in self.store().await?.grants(caller).await? {
-                accounts.push(self.account(caller, held, *caller == server).await);
+                accounts.push(self.account(caller, held, *caller == server).await?);
             }
         }
         accounts.sort_by_cached_key(|it| {
@@ -90,7 +90,7 @@ impl Accounts {
     pub async fn list_own(&self, caller: &Caller) -> Result<Vec<Account>, StoreError> {
         let mut accounts = Vec::new();
         for held in self.store().await?.grants(caller).await? {
-            accounts.push(self.account(caller, held, false).await);
+            accounts.push(self.account(caller, held, false).await?);
         }
         accounts.sort_by_cached_key(|it| {
             (it.provider.clone(), !it.account.is_default(), it.account.to_string())
@@ -98,20 +98,26 @@ impl Accounts {
         Ok(accounts)
     }
 
-    async fn account(&self, caller: &Caller, held: Held<Grant>, is_of_the_server: bool) -> Account {
+    async fn account(
+        &self,
+        caller: &Caller,
+        held: Held<Grant>,
+        is_of_the_server: bool,
+    ) -> Result<Account, StoreError> {
         let last_used = self.grants.last_use(&held).await;
         let grant = held.value;
         let digest = digest(&grant);
         let source =
             if grant.binding.is_pasted() { AccountSource::Pasted } else { AccountSource::Token };
-        let catalogue = self.parts.catalogue.get();
-        let provider = catalogue.provider(grant.provider.as_str());
+        let provider = self.providers.find(caller, &grant.provider).await?;
+        let provider = provider.as_ref();
         let reconnects = provider.is_some_and(|it| it.is_by_consent() && it.takes(&grant.account));
         // Without regard to scopes: the ones that a tool needs are the tool's concern.
         let standing = grant.standing(&Scopes::default(), &Implied::new(), self.parts.clock.now());
         let label = grant.label().map(str::to_owned);
         let now = self.parts.clock.now();
-        let title = catalogue.title(&grant.provider);
+        let title = provider
+            .map_or_else(|| grant.provider.public_name().to_owned(), |found| found.title.clone());
         let facts = provider.map(|provider| provider.token_facts()).unwrap_or_default();
         let is_live = grant.tokens.is_live(now);
         let has_ended = grant.ended.is_some()
@@ -130,7 +136,7 @@ impl Accounts {
             (Ok(false), _) => AccountState::OtherConfiguration,
             (Err(error), _) => AccountState::NotSetUp(error.to_string()),
         };
-        Account {
+        Ok(Account {
             title,
             provider: grant.provider.to_string(),
             account: grant.account,
@@ -149,7 +155,7 @@ impl Accounts {
             state,
             reconnects: reconnects && !is_of_the_server,
             digest,
-        }
+        })
     }
 
     /// This user's grant that a page with this [`Account::digest`] showed.

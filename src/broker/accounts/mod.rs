@@ -15,6 +15,7 @@ use super::Parts;
 use super::client::Clients;
 use super::consent::Consents;
 use super::grant::Grants;
+use super::providers::Providers;
 use crate::store::{Store, StoreError};
 
 /// The accounts that users have connected.
@@ -23,6 +24,7 @@ pub struct Accounts {
     clients: Arc<Clients>,
     grants: Grants,
     consents: Consents,
+    providers: Arc<Providers>,
 }
 
 impl Accounts {
@@ -31,8 +33,9 @@ impl Accounts {
         clients: Arc<Clients>,
         grants: Grants,
         consents: Consents,
+        providers: Arc<Providers>,
     ) -> Self {
-        Self { parts, clients, grants, consents }
+        Self { parts, clients, grants, consents, providers }
     }
 
     async fn store(&self) -> Result<&Store, StoreError> {

@@ -35,6 +35,7 @@ fn broker(catalogue: Catalogue) -> Broker {
         keeper: Box::new(|_| std::future::ready(true).boxed()),
         keep_runs: std::time::Duration::from_hours(24),
         document_limits: DocumentLimits::default(),
+        rest_rules: crate::config::RestRules::default(),
         is_short_lived: false,
     };
     Broker::new(parts, tables)

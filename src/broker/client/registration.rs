@@ -16,7 +16,9 @@ use crate::model::consent_plan::{ClientRegistration, CodeFlow, ConsentMethod, Co
 use crate::model::credential::{Asked, AskedFor, Credential};
 use crate::model::grant::Binding;
 use crate::model::identity::Identity;
-use crate::model::oauth::{Endpoints, GrantType, OAuthSettings, Revocation, TokenAuth, spelled};
+use crate::model::oauth::{
+    ClientSecret, Endpoints, GrantType, OAuthSettings, Revocation, TokenAuth, spelled,
+};
 use crate::model::secret_ref::{SecretRef, Setting};
 use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, secret};
 use crate::oauth::{DiscoveryError, Metadata, Revoked};
@@ -279,7 +281,8 @@ impl Clients {
             _ => self.client_id(provider, settings).await?,
         };
         let client_secret = match &settings.client_secret {
-            Some(reference) => Some(resolve(provider, reference).await?),
+            Some(ClientSecret::Reference(reference)) => Some(resolve(provider, reference).await?),
+            Some(ClientSecret::Stored(secret)) => Some(secret.clone()),
             None => None,
         };
         let endpoints = &settings.endpoints;
@@ -300,7 +303,7 @@ impl Clients {
                 .map(Revocation::Rfc7009)
         });
         // An endpoint on another origin is the discovery document's word, not the operator's.
-        let learnt = endpoints.token.is_none()
+        let is_found_elsewhere = endpoints.token.is_none()
             && endpoints
                 .issuer
                 .as_ref()
@@ -315,7 +318,7 @@ impl Clients {
             token_body: settings.token_body,
             response: settings.response.clone(),
             revocation,
-            learnt,
+            learnt: settings.is_learnt || is_found_elsewhere,
         })
     }
 

@@ -1,10 +1,12 @@
 //! Ends a consent that was given: at the provider, if it has a way to, and here in any case.
 
+use std::sync::Arc;
+
 use super::{ConnectError, Consents};
-use crate::broker::{Catalogue, MAX_WRITE_ATTEMPTS};
+use crate::broker::MAX_WRITE_ATTEMPTS;
 use crate::model::consent_plan::ClientRegistration;
 use crate::model::event::{EndOutcome, EndedBy, EventKind};
-use crate::model::{AccountName, Caller, Grant, ProviderId, Time};
+use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, Time};
 use crate::oauth::Revoked;
 use crate::store::StoreError;
 
@@ -70,9 +72,9 @@ impl Consents {
     ) -> Result<Option<Ended>, ConnectError> {
         let store = self.store().await?;
         let identity = binding.fingerprint();
-        // Once: the catalogue may be exchanged meanwhile, and the provider that was compared with
-        // the binding must be the one that is asked.
-        let catalogue = self.0.parts.catalogue.get();
+        // Once: it may be exchanged meanwhile, and the provider that was compared with the binding
+        // must be the one that is asked.
+        let there = self.0.providers.find(caller, &provider).await?;
         for _ in 0..MAX_WRITE_ATTEMPTS {
             let Some(held) = store.grant(caller, &provider, &identity, &account).await? else {
                 return Ok(None);
@@ -81,20 +83,26 @@ impl Consents {
                 return Ok(None);
             }
             Box::pin(self.end_unclaimed_at(caller, &provider, &account)).await?;
-            let how = self.end_at_provider(&held.value, &catalogue).await;
+            let how = self.end_at_provider(&held.value, there.as_ref()).await;
             // A concurrent refresh has stored another token, which must end as well.
             if self.0.grants.delete(&held).await? {
                 let kind = EventKind::End { by, outcome: how.outcome() };
                 self.0.events.record_access(caller, &provider, kind);
                 let (account, label) = (account, held.value.label().map(str::to_owned));
-                let title = catalogue.title(&provider);
+                let title = there.as_ref();
+                let title =
+                    title.map_or_else(|| provider.public_name().to_owned(), |it| it.title.clone());
                 return Ok(Some(Ended { provider, title, account, label, how }));
             }
         }
         Err(StoreError::Contended.into())
     }
 
-    async fn end_at_provider(&self, grant: &Grant, catalogue: &Catalogue) -> Disconnected {
+    async fn end_at_provider(
+        &self,
+        grant: &Grant,
+        provider: Option<&Arc<Provider>>,
+    ) -> Disconnected {
         if grant.ended.is_some() {
             return Disconnected::AtProvider(Revoked::Yes);
         }
@@ -102,7 +110,7 @@ impl Consents {
             return Disconnected::Pasted;
         }
         let clients = &self.0.clients;
-        let Some(provider) = catalogue.provider(grant.provider.as_str()) else {
+        let Some(provider) = provider else {
             return Disconnected::OtherConfiguration;
         };
         match clients.may_use(provider, &grant.binding).await {
@@ -135,15 +143,15 @@ impl Consents {
         }
     }
 
-    /// Deletes a grant again if it was written while its user's access was being ended. Returns
-    /// whether that was so.
+    /// Deletes a grant again if it was written while its user's access was being ended, or while its
+    /// provider was being deleted. Returns whether that was so.
     pub(super) async fn drop_if_cut_off(
         &self,
         caller: &Caller,
         grant: &Grant,
         begun_at: Time,
     ) -> Result<bool, StoreError> {
-        if !self.store().await?.is_cut_off(caller, begun_at).await? {
+        if !self.has_ended(caller, &grant.provider, begun_at).await? {
             return Ok(false);
         }
         let is_it = |there: &Grant| there.connected_at == grant.connected_at;

@@ -6,7 +6,8 @@
 //! - [`confirmation`]: an application confirms that; [`unclaimed`]: it does so after the consent
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
 //! - [`keep`]: stores what was granted; [`unsaved`]: consents that the store has no room for yet
-//! - [`discard`]: ends a grant that is not kept; [`end`]: ends a consent, at the provider and here
+//! - [`discard`]: ends a grant that is not kept; [`end`]: ends a consent, at the provider and here;
+//!   [`end_begun`]: ends what is begun at a provider that is deleted
 //! - [`provider_account`]: which provider account a grant is for
 //! - [`wait`]: notifies the waiters for a consent
 //! - [`steps`]: moves a stored authorization a step on
@@ -18,6 +19,7 @@ pub mod confirmation;
 pub mod device;
 mod discard;
 pub mod end;
+mod end_begun;
 pub mod keep;
 pub mod link;
 mod link_decision;
@@ -48,6 +50,7 @@ use super::Parts;
 use super::client::Clients;
 use super::events::Events;
 use super::grant::Grants;
+use super::providers::Providers;
 use super::runs::Runs;
 use crate::model::authorization::ConnectLink;
 use crate::model::event::{ConsentOutcome, EventKind};
@@ -78,6 +81,7 @@ struct Inner {
     unsaved: Arc<Unsaved>,
     /// Runs of plans that wait for consents.
     runs: Runs,
+    providers: Arc<Providers>,
     /// When expired records other than grants were last deleted.
     swept: Mutex<Option<Time>>,
     /// When grants were last swept.
@@ -92,6 +96,7 @@ pub(super) struct Collaborators {
     pub(super) tasks: TaskTracker,
     pub(super) unsaved: Arc<Unsaved>,
     pub(super) runs: Runs,
+    pub(super) providers: Arc<Providers>,
 }
 
 impl Consents {
@@ -100,7 +105,8 @@ impl Consents {
         tables: ConsentTables,
         collaborators: Collaborators,
     ) -> Self {
-        let Collaborators { clients, grants, events, tasks, unsaved, runs } = collaborators;
+        let Collaborators { clients, grants, events, tasks, unsaved, runs, providers } =
+            collaborators;
         Self(Arc::new(Inner {
             links: link::limit(parts.clock.clone()),
             parts,
@@ -114,6 +120,7 @@ impl Consents {
             shown: broadcast::Sender::new(16),
             unsaved,
             runs,
+            providers,
             swept: Mutex::default(),
             swept_grants: Mutex::default(),
         }))

@@ -80,7 +80,7 @@ impl Consents {
         }
         // Checked after it is written: either this sees that the user's access has ended, or ending
         // the access sees the consent, whose code was exchanged at that moment.
-        if store.is_cut_off(&link.caller, link.created_at).await? {
+        if self.has_ended(&link.caller, &link.provider, link.created_at).await? {
             if let Some(held) = store.unclaimed(ticket, browser).await? {
                 self.drop_unclaimed(held, EndThere::Always).await?;
             }
@@ -204,6 +204,21 @@ impl Consents {
             let of = held.value.authorization.link();
             if of.caller == *caller && of.provider == *provider && of.account == *account {
                 self.drop_unclaimed(held, EndThere::Always).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all unclaimed consents at a provider that is being deleted.
+    pub(super) async fn end_unclaimed_of_all(
+        &self,
+        provider: &ProviderId,
+    ) -> Result<(), StoreError> {
+        for held in self.store().await?.all_unclaimed().await? {
+            if held.value.authorization.link().provider == *provider
+                && let Some((client, grant)) = self.take_unclaimed(held, EndThere::Always).await?
+            {
+                self.end_unkept(&client, &grant).await;
             }
         }
         Ok(())

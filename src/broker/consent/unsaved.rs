@@ -204,7 +204,7 @@ impl Consents {
         // Checked after the candidate is written to the link: either this sees that the user's
         // access has ended, or ending the access sees the candidate. Also where it was not written:
         // the end of a user's access deletes the link.
-        if self.store().await?.is_cut_off(caller, begun_at).await? {
+        if self.has_ended(caller, &link.provider, begun_at).await? {
             self.end_candidate(authorization, grant).await;
             return Ok(false);
         }

@@ -7,6 +7,7 @@ use super::{Asking, ConsentState, ProviderConsent, ProviderNeed};
 use crate::broker::accounts::by_name::ChoiceError;
 use crate::broker::client::registration::settings;
 use crate::broker::consent::wait::{NotConnected, Waited};
+use crate::broker::grant::access::AccessError;
 use crate::broker::{Broker, caller_failures};
 use crate::model::grant::AccountIdentity;
 use crate::model::retention::Retention;
@@ -139,7 +140,10 @@ impl Broker {
         account: Option<&AccountName>,
     ) -> Result<Option<AuthorizationView>, Failure> {
         let caller = &principal.caller;
-        let Some(provider) = self.provider(provider.as_str()) else { return Ok(None) };
+        let found = self.provider_of(caller, provider).await;
+        let found = found
+            .map_err(|error| caller_failures::no_access(&AccessError::from(error), principal))?;
+        let Some(provider) = found else { return Ok(None) };
         let look = async {
             let connection = match account {
                 None => self.0.accounts.unnamed(caller, &provider).await?,

@@ -1,14 +1,12 @@
 //! Hands out a user's access token to an application that may have it.
 
-use std::sync::Arc;
-
 use secrecy::SecretString;
 
 use crate::broker::grant::access::{Access, AccessError, Outlook};
 use crate::broker::{Broker, caller_failures};
 use crate::model::event::EventKind;
 use crate::model::retention::Retention;
-use crate::model::{AccountName, Failure, Principal, Provider, Scopes};
+use crate::model::{AccountName, Failure, Principal, Provider, ProviderId, Scopes};
 
 /// Whether the application that names this user may be given the access tokens of their accounts
 /// there, once they have agreed to it.
@@ -19,17 +17,22 @@ pub(in crate::broker) fn gets_token(principal: &Principal, provider: &Provider) 
 impl Broker {
     /// Returns a fresh access token of this user's account, and records that it was handed out.
     ///
-    /// `None` if there is no token to hand out: the application has no right to tokens, or the user
-    /// has not connected the account, has pasted a key, or has not agreed to it on our page.
+    /// `None` if there is no token to hand out: the provider is unknown or inactive, the application
+    /// has no right to tokens, or the user has not connected the account, has pasted a key, or has
+    /// not agreed to it on our page.
     ///
     /// # Errors
     /// The failure that a call would have now.
     pub async fn hand_out_token(
         &self,
         principal: &Principal,
-        provider: &Arc<Provider>,
+        provider: &ProviderId,
         account: &AccountName,
     ) -> Result<Option<SecretString>, Failure> {
+        let found = self.active_provider_of(&principal.caller, provider).await;
+        let found = found
+            .map_err(|error| caller_failures::no_access(&AccessError::from(error), principal))?;
+        let Some(provider) = &found else { return Ok(None) };
         if !gets_token(principal, provider) {
             return Ok(None);
         }

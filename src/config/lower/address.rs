@@ -11,7 +11,8 @@ use super::super::findings::Findings;
 use super::super::span::{Span, Text};
 use crate::net::{Class, classify};
 
-const CODE: &str = "url::invalid";
+/// Code of the problem that a URL cannot be used.
+pub(super) const CODE: &str = "url::invalid";
 
 /// Reads a whole string as a URL.
 pub(super) fn url(text: &Text, find: &mut Findings<'_>) -> Option<Url> {

@@ -38,6 +38,7 @@ pub(super) fn identity(
             .into_iter()
             .map(|pointer| json_pointer::pointer(pointer, find))
             .collect(),
+        is_learnt: false,
     })
 }
 

@@ -25,6 +25,8 @@ mod provider;
 mod references;
 mod refresh;
 mod request;
+mod rest_provider;
+mod rest_request;
 mod scope_rule;
 mod secret;
 mod server;
@@ -49,6 +51,8 @@ use crate::model::retention::Retention;
 use crate::model::{Provider, ProviderId, Tool};
 use allow::Callers;
 use provider::Known;
+pub use rest_provider::{RestRules, rest_provider};
+pub use rest_request::UnfitField;
 pub use toolkits::{Toolkit, ToolkitTool, toolkit};
 pub use unconfigured::{BuiltIn, built_in};
 
@@ -131,6 +135,7 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
     let mut providers: BTreeMap<_, _> =
         known.map(|known| (known.provider.id.clone(), known.provider)).collect();
     add_known_scopes(&tools, &mut providers);
+    let server = Server { retention, ..server };
     Lowered { server, providers, tools, gateways, store }
 }
 

@@ -9,7 +9,9 @@ use super::oauth_client::OAuthClient;
 use super::request::Api;
 use super::scope_rule::ScopeRule;
 use super::{assertion, body, choice, identity, refresh};
-use crate::model::oauth::{LoopbackRule, OAuthSettings, TokenAuth, TokenBody, TokenResponseShape};
+use crate::model::oauth::{
+    ClientSecret, LoopbackRule, OAuthSettings, TokenAuth, TokenBody, TokenResponseShape,
+};
 use crate::model::scope::Implied;
 
 const TOKEN_AUTHS: [(&str, TokenAuth); 4] = [
@@ -93,7 +95,8 @@ pub(super) fn settings(
         endpoints: endpoints(id, &table.span, texts, may_be_there, grant.as_ref()?, find)?,
         grant: grant?,
         client_id: client.id,
-        client_secret: client.secret,
+        client_secret: client.secret.map(ClientSecret::Reference),
+        is_learnt: false,
         token_auth,
         scopes: own_scopes,
         scope_separator: oauth.scope_separator.map_or_else(|| " ".to_owned(), |text| text.value),

@@ -130,13 +130,35 @@ pub(super) fn provider(
     retention: Retention,
     find: &mut Findings<'_>,
 ) -> Option<Known> {
+    let built_in = built_in::provider(id.as_str());
+    let client = if built_in.is_some() { Client::InVariables } else { Client::Written };
+    merged(id, table.unwrap_or_default(), built_in, client, retention, find)
+}
+
+/// Place of the OAuth app's id and secret, if the table has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    /// In the variables that belong to a built-in provider.
+    InVariables,
+    /// Nowhere.
+    Written,
+}
+
+/// Lowers a provider whose table is merged over that of a built-in one; `None` if it cannot be
+/// used.
+pub(super) fn merged(
+    id: &Text,
+    written: ProviderTable,
+    built_in: Option<ProviderTable>,
+    client: Client,
+    retention: Retention,
+    find: &mut Findings<'_>,
+) -> Option<Known> {
     check_id(id, find)?;
     let errors_before = find.count_errors();
-    let written = table.unwrap_or_default();
     let moved = written.base_url.is_some() && written.hosts.is_none();
     let kind = Kind::of(id, &written, find);
-    let built_in = built_in::provider(id.as_str());
-    let is_built_in = built_in.is_some();
+    let has_variables = client == Client::InVariables;
     let mut table = merge(written, built_in.map(|table| credential::without_others(table, kind)));
     placeholder::fill(id, &mut table, find);
 
@@ -151,7 +173,7 @@ pub(super) fn provider(
     };
     let scopes = oauth::scope_rule(table.oauth.as_ref());
     let api = Api { id: id.as_str(), base_url: base_url.as_ref(), hosts: &hosts };
-    let credential = credential::credential(id, &mut table, is_built_in, &scopes, api, find);
+    let credential = credential::credential(id, &mut table, has_variables, &scopes, api, find);
     let kept = Kept::read(&table, retention, credential.as_ref(), find);
     let provider = Provider {
         id: ProviderId::new(id.value.clone()),
@@ -292,7 +314,8 @@ fn spoken_of(provider: &Provider) -> Scopes {
     described.union(&settings.scopes).union(&Scopes::new(implied.map(String::as_str)))
 }
 
-fn capitalized(id: &str) -> String {
+/// Returns a name for people.
+pub(super) fn capitalized(id: &str) -> String {
     let mut letters = id.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

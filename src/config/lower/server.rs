@@ -69,6 +69,8 @@ pub(super) fn server(
         keeper: table.keeper.map_or(default.keeper, |keeper| keeper.value),
         keep_runs: keep_runs.and_then(|days| days_of(days, find)).unwrap_or(default.keep_runs),
         document_limits: default.document_limits,
+        // A key of `[store]`, which is read later.
+        retention: default.retention,
     }
 }
 

@@ -131,7 +131,7 @@ fn a_service_account_needs_no_client() {
         "[providers.google]\noauth = { grant = \"jwt_bearer\", assertion = { service_account = \"file:/sa.json\" } }",
     );
     let Credential::OAuth(google) = &config.providers["google"].credential else { panic!("OAuth") };
-    assert_eq!((&google.client_id, &google.client_secret), (&None, &None));
+    assert!(google.client_id.is_none() && google.client_secret.is_none());
     let GrantType::JwtBearer { assertion } = &google.grant else { panic!("an assertion") };
     assert_eq!(assertion.key, AssertionKey::ServiceAccount(SecretRef::File("/sa.json".into())));
     assert_eq!(

@@ -224,6 +224,7 @@ mod tests {
                 ("needs", 0, vec![]),
                 ("once", 0, vec![]),
                 ("restsecret", 0, vec![]),
+                ("restprovider", 0, vec![]),
                 ("hobby", 0, vec!["hobby/…"]),
             ]
         );

@@ -5,5 +5,6 @@ pub(super) mod client_address;
 pub(super) mod crowd;
 mod extra_slashes;
 pub mod local_peer;
+mod rest_alias;
 pub mod serve;
 pub(super) mod workers;

@@ -33,6 +33,7 @@ use super::client_address;
 use super::crowd::{Crowd, Member};
 use super::extra_slashes;
 use super::local_peer::AllowedUsers;
+use super::rest_alias;
 use super::workers::Workers;
 
 /// Maximum number of connections to the served port at the same time; one more takes the place of
@@ -221,6 +222,9 @@ async fn serve(
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(theirs));
         request.extensions_mut().insert(asking.asks());
+        if let Some(target) = rest_alias::without_project(request.uri()) {
+            *request.uri_mut() = target;
+        }
         if let Some(target) = extra_slashes::without_extra_slashes(request.uri()) {
             *request.uri_mut() = target;
         }

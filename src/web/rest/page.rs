@@ -6,7 +6,7 @@ use serde::Serialize;
 /// Items per page if the query sets no `limit`.
 const DEFAULT_LIMIT: usize = 25;
 /// Most items per page; a higher `limit` is lowered to it.
-const MAX_LIMIT: usize = 100;
+pub(in crate::web) const MAX_LIMIT: usize = 100;
 
 /// Part of a list that a query asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

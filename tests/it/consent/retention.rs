@@ -124,7 +124,8 @@ async fn a_token_for_one_call_is_handed_out_to_no_application() {
     for (world, is_handed_out) in [(agreed, false), (stricter, false), (usual, true)] {
         let (broker, ana) = (&world.app.broker, Principal::local(ana()));
         let provider = broker.provider("acme").unwrap();
-        let token = broker.hand_out_token(&ana, &provider, &AccountName::default()).await.unwrap();
+        let token =
+            broker.hand_out_token(&ana, &provider.id, &AccountName::default()).await.unwrap();
         assert_eq!(token.is_some(), is_handed_out);
         assert!(ran(&world).await, "the consent is still there");
     }

@@ -58,6 +58,11 @@ const MIRROR: &str = "
     DELETE  /v1/admin/secrets/{key}                   rest-admin   -PKI  -      exact
     GET     /v1/admin/settings/session_verification   rest-admin   -PKI  -      slashes
     PUT     /v1/admin/settings/session_verification   rest-admin   -PKI  65536  slashes
+    GET     /v1/admin/auth_providers                  rest-admin   -PKI  -      slashes
+    POST    /v1/admin/auth_providers                  rest-admin   -PKI  65536  slashes
+    GET     /v1/admin/auth_providers/{id}             rest-admin   -PKI  -      exact
+    PATCH   /v1/admin/auth_providers/{id}             rest-admin   -PKI  65536  exact
+    DELETE  /v1/admin/auth_providers/{id}             rest-admin   -PKI  -      exact
     GET     /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     OPTIONS /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     GET     /.well-known/oauth-protected-resource     anyone       ---I  -      slashes
@@ -72,7 +77,7 @@ const MIRROR: &str = "
     ANY     /mcp/{gateway}                            gateway      -PKI  mcp    exact
 ";
 
-const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"];
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 const SEALING: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 const ANA: &str = "ana-key-0123456789abcdef0123456789";
 const ADMIN: &str = "admin-key-0123456789abcdef0123456789";
@@ -85,6 +90,7 @@ fn row(route: &Route) -> String {
         RouteMethod::Get => "GET",
         RouteMethod::Post => "POST",
         RouteMethod::Put => "PUT",
+        RouteMethod::Patch => "PATCH",
         RouteMethod::Delete => "DELETE",
         RouteMethod::Options => "OPTIONS",
         RouteMethod::Any => "ANY",

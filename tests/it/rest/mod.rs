@@ -4,5 +4,6 @@ mod arcade;
 mod document;
 mod openapi;
 mod portia;
+mod tls;
 mod walk;
 mod world;

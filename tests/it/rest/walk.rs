@@ -37,6 +37,15 @@ async fn keep(world: &World) -> Kept {
     put(&format!("/api/v0/plan-runs/{RUN}/"), run).await;
     put("/api/v0/end-user/bob/", json!({ "name": CANARY, "email": CANARY })).await;
     world.post(&app, "/v1/admin/secrets/API_KEY", json!({ "value": CANARY })).await.ok();
+    let request = |path: &str| json!({ "endpoint": format!("https://id.example.com/{path}") });
+    let oauth2 = json!({
+        "client_id": CANARY, "client_secret": CANARY,
+        "authorize_request": request("authorize"), "token_request": request("token"),
+    });
+    let provider = json!({ "id": "hooli", "description": CANARY, "oauth2": oauth2 });
+    world.post(&app, "/v1/admin/auth_providers", provider).await.ok();
+    let asked = json!({ "auth_requirement": { "id": "hooli" }, "user_id": "bob" });
+    let asked = world.post(&app, "/v1/auth/authorize", asked).await.ok();
     let connections = world.get(&app, "/v1/admin/user_connections").await.ok();
     let secrets = world.get(&app, "/v1/admin/secrets").await.ok();
     let ids = vec![
@@ -48,9 +57,14 @@ async fn keep(world: &World) -> Kept {
         text(&pending, "id"),
         text(&connections["items"][0], "id"),
         text(&secrets["items"][0], "id"),
+        "hooli".to_owned(),
+        "~app~hooli".to_owned(),
+        text(&asked, "id"),
     ];
     // The provider's token for bob is the code that his browser brought.
-    Kept { ids, secrets: vec![CANARY.to_owned(), text(&pending, "url"), "code-bob".to_owned()] }
+    let urls = [text(&pending, "url"), text(&asked, "url")];
+    let secrets = [CANARY.to_owned(), "code-bob".to_owned()].into_iter().chain(urls).collect();
+    Kept { ids, secrets }
 }
 
 /// All that the first application sees of it.
@@ -60,6 +74,7 @@ async fn seen(world: &World, ids: &[String]) -> Vec<Value> {
     for path in [
         "/v1/admin/user_connections".to_owned(),
         "/v1/admin/secrets".to_owned(),
+        "/v1/admin/auth_providers".to_owned(),
         format!("/api/v0/plans/{PLAN}/"),
         format!("/api/v0/plan-runs/{RUN}/"),
         "/api/v0/plan-runs/".to_owned(),
@@ -92,6 +107,7 @@ fn method(method: RouteMethod) -> Method {
         RouteMethod::Get => Method::GET,
         RouteMethod::Post => Method::POST,
         RouteMethod::Put => Method::PUT,
+        RouteMethod::Patch => Method::PATCH,
         RouteMethod::Delete => Method::DELETE,
         other => panic!("{other:?}"),
     }

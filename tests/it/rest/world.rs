@@ -78,10 +78,15 @@ impl World {
     /// administer, `other_admin`, which may administer, `plain` and `other`, which may not, and the one of the user `ana`.
     /// The key of each is its name, followed by `-s-key`.
     pub(super) async fn for_many() -> Self {
-        Self::for_many_at(TOOLS).await
+        Self::for_many_at("", TOOLS).await
     }
 
-    async fn for_many_at(tools: &str) -> Self {
+    /// Like [`Self::for_many`], with these lines in `[server]`.
+    pub(super) async fn for_many_with(server: &str) -> Self {
+        Self::for_many_at(server, TOOLS).await
+    }
+
+    async fn for_many_at(server: &str, tools: &str) -> Self {
         let rights = |name: &str| ApplicationSettings {
             verifier_url: Some(format!("https://{name}.example/verify").parse().unwrap()),
             confirm: ConfirmOrder::Before,
@@ -98,14 +103,19 @@ impl World {
             key("ana", KeyHolder::Person(UserId::new("ana"))),
         ];
         let auth = ResolvedAuth { issuer: None, keys };
-        let tools = format!("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n{tools}");
+        let tools = format!(
+            "[server]
+trusted_proxies = [\"127.0.0.1\"]
+{server}
+{tools}"
+        );
         Self::of(Some(ORIGIN), &tools, |server| server.for_many(auth)).await
     }
 
     /// Like [`Self::for_many`], where users may connect several accounts of `acme`.
     pub(super) async fn for_many_with_accounts() -> Self {
         let acme = "title     = \"Acme\"";
-        Self::for_many_at(&TOOLS.replacen(acme, &format!("{acme}\naccounts = true"), 1)).await
+        Self::for_many_at("", &TOOLS.replacen(acme, &format!("{acme}\naccounts = true"), 1)).await
     }
 
     async fn of(

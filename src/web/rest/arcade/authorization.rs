@@ -147,7 +147,7 @@ impl AuthorizationAnswer {
             status: AuthorizationStatus::Pending,
             url: Some(prompt.url.clone()),
             user_id: caller.user.to_string(),
-            provider_id: prompt.provider.to_string(),
+            provider_id: prompt.provider.public_name().to_owned(),
             scopes: prompt.scopes.iter().map(str::to_owned).collect(),
             context: AuthorizationContext::default(),
         }
@@ -183,7 +183,7 @@ impl AuthorizationAnswer {
             status,
             url,
             user_id: caller.user.to_string(),
-            provider_id: provider.map(|provider| provider.to_string()).unwrap_or_default(),
+            provider_id: provider.map(|it| it.public_name().to_owned()).unwrap_or_default(),
             scopes: scopes.iter().map(str::to_owned).collect(),
             context,
         }
@@ -209,10 +209,9 @@ pub(super) async fn token_for(
     principal: &Principal,
     view: &AuthorizationView,
 ) -> Result<Option<SecretString>, Failure> {
-    let provider = view.provider.as_ref().and_then(|id| broker.provider(id.as_str()));
-    match (&view.state, provider) {
+    match (&view.state, &view.provider) {
         (ViewState::Completed { .. }, Some(provider)) => {
-            broker.hand_out_token(principal, &provider, &view.account).await
+            broker.hand_out_token(principal, provider, &view.account).await
         }
         _ => Ok(None),
     }

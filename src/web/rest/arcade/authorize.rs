@@ -11,10 +11,11 @@ use serde::Deserialize;
 use url::Url;
 
 use super::authorization::{AuthorizationAnswer, token_for};
-use super::{client_name, malformed, not_offered, problem, unready};
+use super::{client_name, malformed, not_offered, problem, unavailable, unready};
 use crate::broker::Broker;
 use crate::broker::ready::Asking;
 use crate::broker::ready::authorize::{AuthorizationView, ViewState};
+use crate::broker::rest_providers::NoSuchProvider;
 use crate::identity::RestCaller;
 use crate::model::face::Face;
 use crate::model::{Principal, Provider, Scopes, ToolName};
@@ -51,7 +52,8 @@ pub(in crate::web) struct Authorize {
 
 #[derive(Deserialize, JsonSchema)]
 pub(in crate::web) struct AuthRequirement {
-    /// The provider's name in `tools.toml`; has precedence over `provider_id`.
+    /// The provider's name in `tools.toml` or in `/v1/admin/auth_providers`; has precedence over
+    /// `provider_id`.
     id: Option<String>,
     provider_id: Option<String>,
     /// `oauth2`, or absent.
@@ -102,7 +104,7 @@ pub(in crate::web) async fn authorize(
         Ok(asked) => asked,
         Err(response) => return *response,
     };
-    let (provider, scopes) = match asked.required(auth_requirement.0) {
+    let (provider, scopes) = match asked.required(auth_requirement.0).await {
         Ok(required) => required,
         Err(response) => return *response,
     };
@@ -143,7 +145,7 @@ impl Asked<'_> {
     }
 
     /// Returns the provider and the scopes that are asked for.
-    fn required(
+    async fn required(
         &self,
         required: AuthRequirement,
     ) -> Result<(Arc<Provider>, Scopes), Box<Response>> {
@@ -162,16 +164,17 @@ impl Asked<'_> {
             let message = "a scope in `auth_requirement.oauth2.scopes` has characters that no scope has (RFC 6749 §3.3)";
             return Err(Box::new(malformed(message)));
         }
-        let named = [id, provider_id].into_iter().flatten().filter(|id| !id.is_empty());
-        let mut named = named.peekable();
-        if named.peek().is_none() {
+        let written = |id: &Option<String>| id.clone().filter(|id| !id.is_empty());
+        let (id, provider_id) = (written(&id), written(&provider_id));
+        let named: Vec<&str> =
+            [&id, &provider_id].into_iter().flatten().map(String::as_str).collect();
+        if named.is_empty() {
             let message = "`auth_requirement` must name the provider, in `id` or `provider_id`";
             return Err(Box::new(malformed(message)));
         }
-        let Some(provider) = named.find_map(|id| self.broker.provider(&id)) else {
-            let message = "there is no such provider in this server's tools.toml";
-            return Err(Box::new(problem(StatusCode::NOT_FOUND, ErrorName::NotFound, message)));
-        };
+        let space = self.caller.space();
+        let provider = self.broker.provider_named(&space, &named, provider_id.as_deref()).await;
+        let provider = provider.map_err(|error| Box::new(no_provider(&error)))?;
         Ok((provider, Scopes::new(scopes)))
     }
 
@@ -222,6 +225,16 @@ impl Asked<'_> {
             }
         }
     }
+}
+
+fn no_provider(error: &NoSuchProvider) -> Response {
+    let (status, name) = match error {
+        NoSuchProvider::Unknown => (StatusCode::NOT_FOUND, ErrorName::NotFound),
+        NoSuchProvider::Inactive => (StatusCode::FORBIDDEN, ErrorName::Forbidden),
+        NoSuchProvider::Ambiguous => (StatusCode::BAD_REQUEST, ErrorName::MalformedRequest),
+        NoSuchProvider::Store(error) => return unavailable(error),
+    };
+    problem(status, name, error.to_string())
 }
 
 /// Whether a text is one scope (RFC 6749 §3.3, scope-token).

@@ -1,5 +1,6 @@
 //! The part of Arcade's REST API that is served here, in the shapes that Arcade's clients know.
 
+pub mod auth_providers;
 pub(super) mod authorization;
 pub mod authorize;
 pub mod confirm_user;

@@ -83,7 +83,7 @@ pub(in crate::web) struct ProviderRequirement {
 }
 
 /// Whether a user can consent at a provider now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::web) enum Activity {
     Active,

@@ -58,14 +58,17 @@ pub(in crate::web) struct SecretAnswer {
 /// Owner of a record in Arcade's contract.
 #[derive(Serialize, JsonSchema)]
 pub(in crate::web) struct Binding {
-    /// The namespace of the key.
-    id: String,
-    r#type: BindingKind,
+    /// The namespace of the key, or `tools.toml`.
+    pub(super) id: String,
+    pub(super) r#type: BindingKind,
 }
 
 #[derive(Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::web) enum BindingKind {
+    /// The file `tools.toml`.
+    Static,
+    /// One key.
     Project,
 }
 

@@ -103,15 +103,21 @@ impl RestState {
         }
     }
 
+    /// Name of a consent's provider; its name in requests if it is gone.
+    async fn title(&self, view: &AuthorizationView) -> String {
+        let Some(id) = &view.provider else { return String::new() };
+        let found = self.broker.provider_of(&view.caller, id).await;
+        let found = found.ok().flatten().map(|provider| provider.title.clone());
+        found.unwrap_or_else(|| id.public_name().to_owned())
+    }
+
     async fn answer(&self, principal: &Principal, id: &str, view: AuthorizationView) -> Response {
         if let ViewState::Failed(why) = &view.state
             && !self.failures.is_new(&principal.caller, id)
         {
             // The loops of Arcade's clients end with an error only: those that have seen `failed`
             // ask again at once.
-            let provider = view.provider.as_ref().map_or("", |provider| provider.as_str());
-            let title = self.broker.provider(provider).map(|provider| provider.title.clone());
-            let title = title.unwrap_or_else(|| provider.to_owned());
+            let title = self.title(&view).await;
             let why = words::not_connected(&title, why);
             let message = format!("the user has not given access to {title}. {why}");
             return problem(StatusCode::BAD_REQUEST, ErrorName::AuthorizationFailed, message);

@@ -15,9 +15,9 @@ use serde::Serialize;
 use url::form_urlencoded;
 
 use super::{malformed, problem, unavailable};
-use crate::broker::ConnectError;
 use crate::broker::accounts::list::{Account, AccountState};
 use crate::broker::consent::end::Ended;
+use crate::broker::{Broker, ConnectError};
 use crate::identity::RestCaller;
 use crate::model::event::EndedBy;
 use crate::model::face::Face;
@@ -39,7 +39,8 @@ pub(in crate::web) const ITEM_PATH: &str = "/v1/admin/user_connections/{id}";
 #[derive(Default)]
 struct Filter {
     user: Option<UserId>,
-    provider: Option<ProviderId>,
+    /// Name of a provider of `tools.toml`, or of one that the key has made.
+    provider: Option<String>,
     paging: Paging,
 }
 
@@ -111,11 +112,18 @@ impl Filter {
                     filter.user =
                         Some(user.map_err(|fault| FilterError::UserId { parameter, fault })?);
                 }
-                "provider_id" | "provider[id]" => filter.provider = Some(ProviderId::new(value)),
+                "provider_id" | "provider[id]" => filter.provider = Some(value.into_owned()),
                 _ => filter.paging.read(&name, &value)?,
             }
         }
         Ok(filter)
+    }
+}
+
+impl Filter {
+    fn admits(&self, account: &Account) -> bool {
+        let id = ProviderId::new(account.provider.as_str());
+        self.provider.as_deref().is_none_or(|name| name == id.public_name())
     }
 }
 
@@ -140,9 +148,7 @@ impl RestState {
         let mut connections = Vec::new();
         for caller in users {
             for account in self.broker.accounts().list_own(&caller).await? {
-                let is_meant =
-                    filter.provider.as_ref().is_none_or(|it| it.as_str() == account.provider);
-                if is_meant {
+                if filter.admits(&account) {
                     connections.push((caller.clone(), account));
                 }
             }
@@ -215,7 +221,7 @@ pub(in crate::web) async fn end_user(
     let broker = &state.broker;
     let by = EndedBy::Application;
     let ended = match &filter.provider {
-        Some(provider) => broker.accounts().end_at(&caller, provider, None, by).await,
+        Some(name) => end_at(broker, &caller, name).await,
         None => broker.users().end_access(&caller, by).await.map(|ended| ended.accounts),
     };
     match ended {
@@ -227,6 +233,16 @@ pub(in crate::web) async fn end_user(
     }
 }
 
+/// Ends a user's connections at the providers of this name.
+async fn end_at(broker: &Broker, caller: &Caller, name: &str) -> Result<Vec<Ended>, ConnectError> {
+    let mut ended = Vec::new();
+    for provider in [ProviderId::new(name), ProviderId::of_key(&caller.namespace, name)] {
+        let by = EndedBy::Application;
+        ended.extend(broker.accounts().end_at(caller, &provider, None, by).await?);
+    }
+    Ok(ended)
+}
+
 fn connection(caller: &Caller, account: Account) -> UserConnection {
     UserConnection {
         id: id(caller, &account.digest),
@@ -235,7 +251,7 @@ fn connection(caller: &Caller, account: Account) -> UserConnection {
             AccountState::Connected => ConnectionStatus::Active,
             _ => ConnectionStatus::Inactive,
         },
-        provider_id: account.provider,
+        provider_id: ProviderId::new(account.provider).public_name().to_owned(),
         provider_type: "oauth2",
         provider_description: account.title,
         provider_user_info: ProviderUserInfo { label: account.label },
@@ -247,7 +263,7 @@ fn connection(caller: &Caller, account: Account) -> UserConnection {
 fn outcome(caller: &Caller, Ended { provider, account, how, .. }: Ended) -> EndedConnection {
     EndedConnection {
         connection_id: account.to_string(),
-        provider_id: provider.to_string(),
+        provider_id: provider.public_name().to_owned(),
         provider_outcome: how.outcome().word(),
         user_id: caller.user.to_string(),
     }

@@ -9,8 +9,8 @@ use crate::web::rest::arcade::authorization::AuthorizationAnswer;
 use crate::web::rest::arcade::execute::answer::ExecuteAnswer;
 use crate::web::rest::arcade::tools::answer::ToolAnswer;
 use crate::web::rest::arcade::{
-    ConsentRequired, authorize, confirm_user, execute, health, requirements, secrets, settings,
-    status, tools, user_connections,
+    ConsentRequired, auth_providers, authorize, confirm_user, execute, health, requirements,
+    secrets, settings, status, tools, user_connections,
 };
 use crate::web::rest::page::Page;
 
@@ -28,6 +28,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     all.extend(consents(schemas));
     all.extend(administration(schemas));
     all.extend(settings(schemas));
+    all.extend(auth_providers(schemas));
     all
 }
 
@@ -195,6 +196,47 @@ fn settings(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .body::<settings::WrittenSessionVerification>(schemas)
         .answer::<settings::SessionVerification>(ok, schemas),
+    ]
+}
+
+fn auth_providers(schemas: &mut Schemas) -> Vec<Operation> {
+    use auth_providers::{
+        AuthProviderAnswer, AuthProviderChange, AuthProviderToMake, COLLECTION_PATH, ITEM_PATH,
+    };
+    let ok = StatusCode::OK;
+    vec![
+        paged(operation(
+            Method::GET,
+            COLLECTION_PATH,
+            "listAuthProviders",
+            "Lists the providers of the key and those of tools.toml, without their secrets.",
+        ))
+        .answer::<Page<AuthProviderAnswer>>(ok, schemas),
+        operation(
+            Method::POST,
+            COLLECTION_PATH,
+            "makeAuthProvider",
+            "Makes a provider for the users of the key.",
+        )
+        .body::<AuthProviderToMake>(schemas)
+        .answer::<AuthProviderAnswer>(StatusCode::CREATED, schemas),
+        operation(Method::GET, ITEM_PATH, "readAuthProvider", "Returns a provider.")
+            .answer::<AuthProviderAnswer>(ok, schemas),
+        operation(
+            Method::PATCH,
+            ITEM_PATH,
+            "changeAuthProvider",
+            "Changes a provider of the key. What is absent stays as it is.",
+        )
+        .body::<AuthProviderChange>(schemas)
+        .answer::<AuthProviderAnswer>(ok, schemas),
+        operation(
+            Method::DELETE,
+            ITEM_PATH,
+            "deleteAuthProvider",
+            "Deletes a provider of the key, and ends its links and its users' connections.",
+        )
+        .answer::<AuthProviderAnswer>(ok, schemas),
     ]
 }
 

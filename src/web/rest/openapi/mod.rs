@@ -169,6 +169,7 @@ mod tests {
                     RouteMethod::Get => "GET",
                     RouteMethod::Post => "POST",
                     RouteMethod::Put => "PUT",
+                    RouteMethod::Patch => "PATCH",
                     RouteMethod::Delete => "DELETE",
                     other => panic!("{other:?}"),
                 };

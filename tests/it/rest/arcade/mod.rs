@@ -1,6 +1,8 @@
 //! Arcade's contract.
 
 mod admin;
+mod alias;
+mod auth_providers;
 mod authorize;
 mod execute;
 mod once;

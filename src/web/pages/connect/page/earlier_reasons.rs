@@ -46,6 +46,7 @@ impl World {
             keeper: Box::new(|_| std::future::ready(true).boxed()),
             keep_runs: std::time::Duration::from_hours(24),
             document_limits: DocumentLimits::default(),
+            rest_rules: crate::config::RestRules::default(),
             is_short_lived: false,
         };
         Self { broker: Broker::new(parts, tables) }
