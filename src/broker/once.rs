@@ -99,7 +99,7 @@ enum Standing {
     /// It may begin, under this key, in place of a record that is over.
     Free {
         key: String,
-        over: Option<Held<Once>>,
+        over: Option<Box<Held<Once>>>,
     },
     /// It may begin, and has no record: too many equal calls run.
     Crowded,
@@ -188,7 +188,7 @@ impl Broker {
                 }
             };
             let begun = Once { at: self.now(), ..begun.clone() };
-            let held = self.0.once.table.begin(once.space, &key, begun, over.as_ref()).await?;
+            let held = self.0.once.table.begin(once.space, &key, begun, over.as_deref()).await?;
             if held.is_some() {
                 self.consents().sweep_in_time();
                 return Ok(Place::First(held));
@@ -209,14 +209,16 @@ impl Broker {
                 continue;
             };
             if held.value.is_over(self.now()) {
-                free = free.or(Some((key, Some(held))));
+                free = free.or(Some((key, Some(Box::new(held)))));
                 continue;
             }
             if held.value.caller != call.caller || held.value.request != call.request {
                 return Ok(Standing::Known(OnceAnswer::OtherRequest));
             }
             match &held.value.state {
-                OnceState::Ended { .. } if begins_anew => free = free.or(Some((key, Some(held)))),
+                OnceState::Ended { .. } if begins_anew => {
+                    free = free.or(Some((key, Some(Box::new(held)))));
+                }
                 OnceState::Ended { answer } => {
                     let answer = answer.clone();
                     return Ok(Standing::Known(OnceAnswer::Ended { answer, is_replayed: true }));
