@@ -6,7 +6,7 @@ use countersign::app::Access;
 use countersign::broker::Broker;
 use countersign::model::principal::ConfirmOrder;
 use countersign::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
-use countersign::model::{Caller, UserId};
+use countersign::model::{Caller, ProviderId, UserId};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -200,6 +200,14 @@ trusted_proxies = [\"127.0.0.1\"]
         let server = self.server.restarted("[providers.acme]", "[providers.acme]").await;
         let address = server.serve(Access::Local(ana()));
         Self { server, address, ..self }
+    }
+
+    /// Returns whether the look-up of providers finds this one for a user of an application.
+    pub(super) async fn finds(&self, app: &str, provider: &str) -> bool {
+        let namespace = Caller::namespace_of_key(app);
+        let caller = Caller { namespace, user: UserId::new("bob") };
+        let provider = ProviderId::new(provider);
+        self.server.app.broker.provider_of(&caller, &provider).await.unwrap().is_some()
     }
 
     /// Lets time pass.

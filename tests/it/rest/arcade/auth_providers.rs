@@ -155,6 +155,8 @@ async fn a_provider_belongs_to_the_key_that_made_it() {
         let refused = world.get(key, &status).await;
         assert_eq!(refused.status, StatusCode::NOT_FOUND, "{refused:?}");
     }
+    assert!(world.finds("app", "~app~hooli").await && world.finds("other_admin", "acme").await);
+    assert!(!world.finds("other_admin", "~app~hooli").await);
     for key in ["plain", "ana"] {
         world.get(&key_of(key), PATH).await.is_refused(403, "admin_required");
     }
