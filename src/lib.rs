@@ -76,7 +76,8 @@
 //!   to write it: grants and their freshness `broker::grant`, authorizations
 //!   [`broker::consent::Consents`], ended access [`broker::users::Users`], sessions
 //!   [`broker::sign_in`], calls with keys [`broker::once`], secrets of applications
-//!   [`broker::rest_secrets`], confirmations of calls and needs of plan runs [`broker::confirm`].
+//!   [`broker::rest_secrets`], providers of applications [`broker::rest_providers`], confirmations of
+//!   calls and needs of plan runs [`broker::confirm`].
 //! - A grant is used only under the [`binding`](model::grant::Binding) that it was given for.
 //! - A credential goes only to the [`hosts`](model::hosts::Hosts) of its provider; an access token
 //!   also to an application whose key says `tokens = true`.
