@@ -14,11 +14,13 @@ use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::schedule::run::Runner;
 use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, Catalogue, EnsureKeeper, OriginProvider, Parts};
 use crate::config::{Config, RestRules};
 use crate::identity::{Authenticator, Issuer, KeyError, Login};
 use crate::mcp;
+use crate::model::secret::fingerprint;
 use crate::model::{Allowed, Caller, Clock, ConsentMode, Principal, chain};
 use crate::net::{Cidr, Net, Policy};
 use crate::oauth::OAuthClient;
@@ -143,6 +145,7 @@ impl App {
                 retention: server.retention,
                 may_be_private: !net.policy().allow_private.is_empty(),
             },
+            config: path_digest(&file),
             is_short_lived: settings.links.is_short_lived,
         };
         let broker = Broker::new(parts, tables);
@@ -240,6 +243,7 @@ impl App {
         let asked = authenticator.issuer().map(|issuer| tokio::spawn(look_up(Arc::clone(issuer))));
         let (running, ended) = (mcp::http::Running::default(), CancellationToken::new());
         let (programs, bodies) = (web::RestLimits::default(), web::BodyBudget::default());
+        let (scheduled, stopping) = self.run_scheduled(&authenticator);
         let gate = Gate::new(
             &origins,
             self.allowed.clone(),
@@ -260,10 +264,13 @@ impl App {
         let port = Port::serve(listener, routes, allowed_users)?;
         end.await;
         port.stop();
-        let drained = futures_util::future::join(running.drain(), programs.drain());
+        stopping.cancel();
+        let cut_off = scheduled.abort_handle();
+        let drained = futures_util::future::join3(running.drain(), programs.drain(), scheduled);
         if tokio::time::timeout(CALLS_DRAIN_TIMEOUT, drained).await.is_err() {
             tracing::warn!("calls still running after {CALLS_DRAIN_TIMEOUT:?} were cancelled");
         }
+        cut_off.abort();
         // From here on streams carry nothing any more.
         ended.cancel();
         let _ = tokio::time::timeout(ANSWERS_DRAIN_TIMEOUT, port.ended()).await;
@@ -273,6 +280,23 @@ impl App {
         // Last, because work that a call began and that must finish runs on its threads.
         drop(port);
         Ok(())
+    }
+
+    /// Starts to run scheduled calls. The token stops it; the task ends with the last call.
+    fn run_scheduled(
+        &self,
+        authenticator: &Authenticator,
+    ) -> (tokio::task::JoinHandle<()>, CancellationToken) {
+        let (broker, authenticator) = (self.broker.clone(), authenticator.clone());
+        let runner = Runner {
+            principal: Box::new(move |caller, voucher| {
+                authenticator.principal_behind(caller, voucher)
+            }),
+            render: web::scheduled_output,
+        };
+        let stopping = CancellationToken::new();
+        let end = stopping.clone();
+        (tokio::spawn(async move { broker.run_scheduled(runner, end).await }), stopping)
     }
 
     /// Pages of the served port.
@@ -332,6 +356,13 @@ impl App {
         self.loopback.close().await;
         self.store.close().await;
     }
+}
+
+/// [`Parts::config`]
+fn path_digest(file: &Path) -> String {
+    // Links are not followed: an update may replace the folder that a link leads to.
+    let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    fingerprint(&path.to_string_lossy())
 }
 
 /// [`Parts::origin`]: the `public` origin or, without one, a port of this machine.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::accounts::by_name::ChoiceError;
 use super::client::credential;
 use super::consent::LinkOrder;
-use super::grant::access::{Access, AccessError, Outlook, Ready};
+use super::grant::access::{Access, AccessError, Needed, Outlook, Ready};
 use super::ready::gets_token;
 use super::{Broker, Catalogue, ConnectError, Connection, caller_failures};
 use crate::model::credential::{Credential as Held, Shared};
@@ -81,6 +81,18 @@ impl Broker {
         call: Call<'a>,
     ) -> impl Future<Output = Result<Outcome, CallError>> + Send + 'a {
         self.call_with(call, Links::Withhold)
+    }
+
+    /// Like [`Self::call_without_link`], for a user who is away: a consent that does not cover that
+    /// counts as missing.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub(super) fn call_while_away<'a>(
+        &'a self,
+        call: Call<'a>,
+    ) -> impl Future<Output = Result<Outcome, CallError>> + Send + 'a {
+        self.call_with(call, Links::WithholdWhileAway)
     }
 
     async fn call_with(&self, call: Call<'_>, links: Links) -> Result<Outcome, CallError> {
@@ -167,6 +179,8 @@ struct Run<'a> {
 enum Links {
     Make,
     Withhold,
+    /// The user is away: also, only a consent that covers that is used.
+    WithholdWhileAway,
 }
 
 impl Run<'_> {
@@ -262,9 +276,11 @@ impl Run<'_> {
         // A consent that is held in memory counts like a stored one.
         let saved = self.broker.0.consents.retry_save(&connection.name()).await;
         saved.map_err(|error| no_access(error.into()))?;
-        let (grants, scopes) = (&self.broker.0.grants, &self.tool.scopes);
+        let grants = &self.broker.0.grants;
+        let away = self.links == Links::WithholdWhileAway;
+        let needed = Needed { scopes: &self.tool.scopes, away };
         if self.sending.is_unconfirmed() {
-            let outlook = grants.outlook(connection, scopes).await;
+            let outlook = grants.outlook(connection, needed).await;
             match outlook.map_err(|error| no_access(error.into()))? {
                 // Not renewed so far: a call tries it again.
                 Outlook::Good(_) | Outlook::Missing { reason: PromptReason::NotRenewed, .. } => {
@@ -277,7 +293,7 @@ impl Run<'_> {
                 }
             }
         }
-        grants.access(connection, scopes, rejected).await.map_err(no_access)
+        grants.access(connection, needed, rejected).await.map_err(no_access)
     }
 
     async fn execute_with(
@@ -357,7 +373,7 @@ impl Run<'_> {
                 because,
             })
         };
-        if self.links == Links::Withhold {
+        if self.links != Links::Make {
             return unasked(UnaskedBecause::LinkWithheld);
         }
         let repeat = asked_by.clone();
@@ -415,7 +431,7 @@ fn outcome_of(sent: Result<Answer, Box<Outcome>>) -> Outcome {
 }
 
 /// Outcome of arguments that do not fit: a question, if the user can answer all of it.
-fn unfit(tool: &Tool, problem: InvalidArguments) -> Outcome {
+pub(super) fn unfit(tool: &Tool, problem: InvalidArguments) -> Outcome {
     if !problem.is_for_user() {
         return failed(FailureKind::InvalidArguments(problem));
     }

@@ -13,6 +13,7 @@
 //! - [`rest_providers`]: providers that administrators make over REST; [`providers`] finds all of them
 //! - [`users`]: which user has connected what, and ending it, for operators and applications
 //! - [`runs`]: what clients of Portia's contract store of their plans and users
+//! - [`schedule`]: calls that run at a time that their client has chosen
 //! - [`events`]: the event log that every event passes
 
 pub mod accounts;
@@ -30,6 +31,7 @@ pub mod ready;
 pub mod rest_providers;
 pub mod rest_secrets;
 pub mod runs;
+pub mod schedule;
 pub mod sign_in;
 pub mod users;
 
@@ -55,6 +57,7 @@ use providers::Providers;
 use rest_providers::RestProviders;
 use rest_secrets::RestSecrets;
 use runs::Runs;
+use schedule::ScheduledCalls;
 use sign_in::Browsers;
 use users::Users;
 
@@ -85,6 +88,7 @@ struct Inner {
     rest_secrets: RestSecrets,
     rest_providers: RestProviders,
     providers: Arc<Providers>,
+    scheduled: ScheduledCalls,
     events: Events,
     /// Work that must outlive the call that began it, such as a refresh between sending and
     /// storing.
@@ -111,6 +115,9 @@ pub struct Parts {
     pub document_limits: DocumentLimits,
     /// Rules for providers that administrators make over REST.
     pub rest_rules: RestRules,
+    /// Digest of the path of `tools.toml`. A scheduled call runs only under the one that it was
+    /// scheduled under.
+    pub config: String,
     /// Whether this process ends soon after a link. Its pages then offer no action that would come
     /// back to it.
     pub is_short_lived: bool,
@@ -209,8 +216,9 @@ impl Broker {
             consents.clone(),
             Arc::clone(&providers),
         );
-        let users =
-            Users::new(tables.cutoffs, &parts, consents.clone(), runs.clone(), events.clone());
+        let scheduled = ScheduledCalls::new(tables.scheduled);
+        let stored = users::Stored { runs: runs.clone(), scheduled: scheduled.clone() };
+        let users = Users::new(tables.cutoffs, &parts, consents.clone(), stored, events.clone());
         let confirmations = Confirmations::new(
             Arc::clone(&parts),
             tables.confirmations,
@@ -232,6 +240,7 @@ impl Broker {
             rest_secrets: RestSecrets::new(tables.rest_secrets),
             rest_providers: RestProviders::new(tables.rest_providers),
             providers,
+            scheduled,
             events,
             tasks,
         }))

@@ -1,4 +1,4 @@
-//! Calls that run at most once under a key, however often their client sends them.
+//! Calls that run, or are scheduled, at most once under a key, however often their client sends them.
 //!
 //! A record marks the call before anything is sent, and has its answer afterwards. A second request
 //! with the key gets that answer, or waits for it. If the process that ran the call has ended
@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -64,12 +65,12 @@ pub struct OwnedCall {
 
 /// How a call under a key went.
 #[derive(Debug)]
-pub enum OnceAnswer {
+pub enum OnceAnswer<T = Outcome> {
     /// It has run, now or before. `answer` is `None` if it ran before and was too large to keep, or
     /// its user had too many.
     Ended { answer: Option<Value>, is_replayed: bool },
     /// It has run and had no effect, so the key is free again.
-    NotKept(Box<Outcome>),
+    NotKept(Box<T>),
     /// It has run for longer than a client waits.
     StillRunning,
     /// The process that ran it has ended.
@@ -88,14 +89,28 @@ pub enum OnceError {
 }
 
 /// Place of a request under a key.
-enum Place {
+enum Place<T> {
     /// This request runs the call, under this record if there is one.
     First(Option<Held<Once>>),
-    Later(OnceAnswer),
+    Later(OnceAnswer<T>),
+}
+
+impl<T, E> OnceAnswer<Result<T, E>> {
+    /// Returns the error of work that failed without an effect.
+    pub(super) fn transposed(self) -> Result<OnceAnswer<T>, E> {
+        Ok(match self {
+            Self::Ended { answer, is_replayed } => OnceAnswer::Ended { answer, is_replayed },
+            Self::NotKept(result) => OnceAnswer::NotKept(Box::new((*result)?)),
+            Self::StillRunning => OnceAnswer::StillRunning,
+            Self::Lost => OnceAnswer::Lost,
+            Self::OtherRequest => OnceAnswer::OtherRequest,
+        })
+    }
 }
 
 /// Standing of a request, by the records of its key.
-enum Standing {
+#[expect(clippy::large_enum_variant, reason = "one lives for a moment")]
+enum Standing<T> {
     /// It may begin, under this key, in place of a record that is over.
     Free {
         key: String,
@@ -105,7 +120,7 @@ enum Standing {
     Crowded,
     /// An equal call runs, and no answer is known yet.
     Running,
-    Known(OnceAnswer),
+    Known(OnceAnswer<T>),
 }
 
 impl OnceCalls {
@@ -149,29 +164,52 @@ impl Broker {
         once: OnceKey<'_>,
         render: impl Fn(&Outcome) -> Value + Send + 'static,
     ) -> Result<OnceAnswer, OnceError> {
-        let held = match self.place(&call, once).await? {
+        let (caller, request, broker) =
+            (call.principal.caller.clone(), call.digest(), self.clone());
+        let work = Box::pin(async move {
+            let outcome = call.run(&broker).await;
+            let kept = outcome.as_ref().ok().filter(|outcome| may_have_run(outcome)).map(render);
+            (kept, outcome)
+        });
+        Ok(self.do_once(caller, request, once, work).await?.transposed()?)
+    }
+
+    /// Does `work` unless work with this key has been done already. `request` is a digest of it. It
+    /// returns the answer to keep, if it must not be done again, and its result.
+    pub(super) async fn do_once<T: Send + 'static>(
+        &self,
+        caller: Caller,
+        request: String,
+        once: OnceKey<'_>,
+        work: BoxFuture<'static, (Option<Value>, T)>,
+    ) -> Result<OnceAnswer<T>, StoreError> {
+        let held = match self.place(caller, request, once).await? {
             Place::First(held) => held,
             Place::Later(answer) => return Ok(answer),
         };
         let broker = self.clone();
         // A task of its own: a client that hangs up must find the answer when it comes back.
-        let run = tokio::spawn(async move {
-            let outcome = call.run(&broker).await;
-            broker.ended(held, outcome, render).await
+        let done = tokio::spawn(async move {
+            let (kept, result) = work.await;
+            broker.ended(held, kept.as_ref()).await;
+            match kept {
+                Some(answer) => OnceAnswer::Ended { answer: Some(answer), is_replayed: false },
+                None => OnceAnswer::NotKept(Box::new(result)),
+            }
         });
-        run.await.unwrap_or(Ok(OnceAnswer::Lost))
+        Ok(done.await.unwrap_or(OnceAnswer::Lost))
     }
 
     /// Marks the call as running, or returns what is known of it.
-    async fn place(&self, call: &OwnedCall, once: OnceKey<'_>) -> Result<Place, StoreError> {
+    async fn place<T>(
+        &self,
+        caller: Caller,
+        request: String,
+        once: OnceKey<'_>,
+    ) -> Result<Place<T>, StoreError> {
         let store = self.store().await?;
-        let begun = Once {
-            caller: call.principal.caller.clone(),
-            request: call.digest(),
-            at: self.now(),
-            life: once.life,
-            state: OnceState::Running { by: store.instance().await? },
-        };
+        let state = OnceState::Running { by: store.instance().await? };
+        let begun = Once { caller, request, at: self.now(), life: once.life, state };
         let deadline = Instant::now() + MAX_WAIT;
         loop {
             let ended = self.0.once.ended.notified();
@@ -198,7 +236,7 @@ impl Broker {
 
     /// Looks at all records of a key. A repeat stands for any of the equal calls that the client has
     /// begun: it is answered by one that has ended, and runs only if there is none at all.
-    async fn standing(&self, call: &Once, once: OnceKey<'_>) -> Result<Standing, StoreError> {
+    async fn standing<T>(&self, call: &Once, once: OnceKey<'_>) -> Result<Standing<T>, StoreError> {
         let OnceKey { space, key, begins_anew, .. } = once;
         let store = self.store().await?;
         let (mut free, mut known) = (None, None);
@@ -241,28 +279,17 @@ impl Broker {
     }
 
     /// Keeps the answer of a call that may have had its effect; frees the key of every other one.
-    async fn ended(
-        &self,
-        held: Option<Held<Once>>,
-        outcome: Result<Outcome, CallError>,
-        render: impl Fn(&Outcome) -> Value,
-    ) -> Result<OnceAnswer, OnceError> {
-        let kept = outcome.as_ref().ok().filter(|outcome| may_have_run(outcome)).map(render);
-        if let Some(held) = held {
-            let written = match &kept {
-                None => self.0.once.table.delete(&held).await.map(drop),
-                Some(answer) => self.keep(&held, answer).await,
-            };
-            if let Err(error) = written {
-                // The record stays, so a repeated request does not run the call again.
-                tracing::warn!(%error, "the end of a call with a key was not recorded");
-            }
-            self.0.once.ended.notify_waiters();
+    async fn ended(&self, held: Option<Held<Once>>, kept: Option<&Value>) {
+        let Some(held) = held else { return };
+        let written = match kept {
+            None => self.0.once.table.delete(&held).await.map(drop),
+            Some(answer) => self.keep(&held, answer).await,
+        };
+        if let Err(error) = written {
+            // The record stays, so a repeated request does not run the call again.
+            tracing::warn!(%error, "the end of a call with a key was not recorded");
         }
-        match kept {
-            Some(answer) => Ok(OnceAnswer::Ended { answer: Some(answer), is_replayed: false }),
-            None => Ok(OnceAnswer::NotKept(Box::new(outcome?))),
-        }
+        self.0.once.ended.notify_waiters();
     }
 
     async fn keep(&self, held: &Held<Once>, answer: &Value) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ use super::consent::end::Ended;
 use super::consent::{ConnectError, Consents};
 use super::events::Events;
 use super::runs::Runs;
+use super::schedule::ScheduledCalls;
 use crate::model::Caller;
 use crate::model::consent_plan::ConsentMethod;
 use crate::model::event::{EndedBy, EventKind};
@@ -30,12 +31,15 @@ pub struct EndedAccess {
     pub sessions: usize,
     /// Number of plan runs that a client had stored.
     pub runs: usize,
+    /// Number of scheduled calls, in every state.
+    pub scheduled: usize,
 }
 
 impl EndedAccess {
     /// Whether there was nothing to end.
     pub fn is_nothing(&self) -> bool {
-        self.accounts.is_empty() && self.links + self.sessions + self.runs == 0
+        let Self { accounts, links, sessions, runs, scheduled } = self;
+        accounts.is_empty() && links + sessions + runs + scheduled == 0
     }
 }
 
@@ -45,8 +49,14 @@ pub struct Users {
     cutoffs: Table<Cutoff>,
     parts: Arc<Parts>,
     consents: Consents,
-    runs: Runs,
+    stored: Stored,
     events: Events,
+}
+
+/// Owners of what clients have stored about a user.
+pub(super) struct Stored {
+    pub(super) runs: Runs,
+    pub(super) scheduled: ScheduledCalls,
 }
 
 impl Users {
@@ -54,10 +64,10 @@ impl Users {
         cutoffs: Table<Cutoff>,
         parts: &Arc<Parts>,
         consents: Consents,
-        runs: Runs,
+        stored: Stored,
         events: Events,
     ) -> Self {
-        Self { cutoffs, parts: Arc::clone(parts), consents, runs, events }
+        Self { cutoffs, parts: Arc::clone(parts), consents, stored, events }
     }
 
     /// All users who have connected an account here, in all namespaces, sorted. `known` names users
@@ -76,7 +86,7 @@ impl Users {
     }
 
     /// Users who have an open link, a redirect under way, an unclaimed consent, a call to confirm or
-    /// just confirmed, a browser session, or documents of plan runs.
+    /// just confirmed, a browser session, documents of plan runs, or scheduled calls.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -103,6 +113,7 @@ impl Users {
         let asked = store.call_confirmations().await?.into_iter().map(|held| held.value);
         let mut links = asked.filter(|it| it.caller == *caller && it.is_open(now)).count();
         let sessions = self.cutoffs.delete_begun(caller).await?;
+        let scheduled = self.stored.scheduled.delete_of(caller).await?;
         let mut accounts = self.consents.end_unclaimed_of(caller).await?;
         for held in store.authorizations_of(caller).await? {
             let Some(held) = self.consents.delete(held).await? else {
@@ -123,8 +134,8 @@ impl Users {
             accounts.extend(self.consents.disconnect(caller, held.value, by, |_| true).await?);
         }
         // Last, so that no document keeps access from ending.
-        let runs = self.runs.delete_of(caller).await?;
-        Ok(EndedAccess { accounts, links, sessions, runs })
+        let runs = self.stored.runs.delete_of(caller).await?;
+        Ok(EndedAccess { accounts, links, sessions, runs, scheduled })
     }
 
     /// Records that all access of this user ends now: consents begun before are not kept.

@@ -102,12 +102,29 @@ impl Keys {
 
     /// Whether the key of this [`secret::fingerprint`] is accepted and vouches for this user.
     pub(super) fn vouches_for(&self, caller: &Caller, fingerprint: &str) -> bool {
-        let held = self.by_fingerprint.get(fingerprint).and_then(|digest| self.find(digest));
-        match held {
+        match self.by_fingerprint(fingerprint) {
             Some(Held::Person(principal)) => principal.caller == *caller,
             Some(Held::Application(application)) => application.is_of(caller),
             None => false,
         }
+    }
+
+    /// Returns the principal of this user if the key of this [`secret::fingerprint`] is accepted and
+    /// vouches for them.
+    pub(super) fn principal(&self, caller: &Caller, fingerprint: &str) -> Option<Principal> {
+        match self.by_fingerprint(fingerprint)? {
+            Held::Person(principal) => {
+                (principal.caller == *caller).then(|| Principal::clone(principal))
+            }
+            Held::Application(application) => {
+                let user = || application.principal(caller.user.clone());
+                application.is_of(caller).then(user)
+            }
+        }
+    }
+
+    fn by_fingerprint(&self, fingerprint: &str) -> Option<&Held> {
+        self.by_fingerprint.get(fingerprint).and_then(|digest| self.find(digest))
     }
 
     /// Returns the applications.

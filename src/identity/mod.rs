@@ -53,9 +53,10 @@ pub use issuer_error::IssuerError;
 pub use keys::{Application, KeyError};
 pub use login::{Login, LoginError};
 pub use resource::ResourceMetadata;
-pub use rest::{RestCaller, UserProblem};
+pub use rest::{RestCaller, RestPerson, UserProblem};
 pub use token_fault::TokenFault;
 
+use crate::model::scheduled::Voucher;
 use crate::model::server_auth::ResolvedAuth;
 use crate::model::{Caller, Clock, Principal, secret};
 use crate::net::Net;
@@ -254,6 +255,20 @@ impl Authenticator {
         }
     }
 
+    /// Returns the principal of a user for whom a call was scheduled, if the authority that vouched
+    /// for them then still does.
+    pub fn principal_behind(&self, caller: &Caller, voucher: &Voucher) -> Option<Principal> {
+        match (&*self.0, voucher) {
+            (Way::Local(served) | Way::Token { principal: served, .. }, Voucher::Machine) => {
+                let is_of_machine = served.caller.namespace == caller.namespace;
+                is_of_machine.then(|| rest::user_of_machine(served, caller.user.clone()))
+            }
+            (Way::Server(server), Voucher::Key(key)) => server.keys.principal(caller, key),
+            (Way::Local(_) | Way::Token { .. }, Voucher::Key(_))
+            | (Way::Server(_), Voucher::Machine) => None,
+        }
+    }
+
     /// Returns, by name, the applications that can confirm a browser's user.
     pub fn applications(&self) -> BTreeMap<&str, &Application> {
         let Way::Server(server) = &*self.0 else { return BTreeMap::new() };
@@ -286,9 +301,13 @@ impl Server {
             (Some(Held::Application(application)), _) => {
                 Ok(RestCaller::Application(application.clone()))
             }
-            (Some(Held::Person(principal)), _) => Ok(RestCaller::Person(Arc::clone(principal))),
+            (Some(Held::Person(principal)), _) => {
+                let (principal, key) = (Arc::clone(principal), Some(secret::fingerprint(key)));
+                Ok(RestCaller::Person(RestPerson { principal, key }))
+            }
             (None, Some(issuer)) => {
-                issuer.principal(key, digest, from).await.map(RestCaller::Person)
+                let principal = issuer.principal(key, digest, from).await?;
+                Ok(RestCaller::Person(RestPerson { principal, key: None }))
             }
             (None, None) => Err(TokenFault::Unknown.into()),
         }

@@ -20,6 +20,7 @@ use super::keys::{Application, is_web_page};
 use super::token_fault::TokenFault;
 use super::{Authenticator, Way, headers};
 use crate::model::id::BadUserId;
+use crate::model::scheduled::Voucher;
 use crate::model::{Caller, Principal, UserId};
 
 /// Caller of a REST face.
@@ -35,7 +36,15 @@ pub enum RestCaller {
     },
     Application(Application),
     /// A user with a personal key, or with an access token of the issuer.
-    Person(Arc<Principal>),
+    Person(RestPerson),
+}
+
+/// A user who calls for themselves.
+#[derive(Clone, Debug)]
+pub struct RestPerson {
+    pub principal: Arc<Principal>,
+    /// Fingerprint of the personal key; `None` for an access token.
+    pub key: Option<String>,
 }
 
 /// Why a request's user cannot be served.
@@ -101,7 +110,7 @@ impl RestCaller {
                 None => Err(UserProblem::Missing),
                 Some(name) => Ok(application.principal(UserId::parse(name)?)),
             },
-            Self::Person(principal) => match named {
+            Self::Person(RestPerson { principal, .. }) => match named {
                 Some(name) if name != principal.caller.user.as_str() => Err(UserProblem::OtherUser),
                 _ => Ok(Principal::clone(principal)),
             },
@@ -128,7 +137,7 @@ impl RestCaller {
             Self::Application(application) => {
                 Cow::Owned(Caller::namespace_of_key(&application.name))
             }
-            Self::Person(principal) => Cow::Owned(principal.caller.own_space()),
+            Self::Person(person) => Cow::Owned(person.principal.caller.own_space()),
         }
     }
 
@@ -137,7 +146,17 @@ impl RestCaller {
         match self {
             Self::Machine { served, .. } => served.caller.namespace == caller.namespace,
             Self::Application(application) => application.is_of(caller),
-            Self::Person(principal) => principal.caller == *caller,
+            Self::Person(person) => person.principal.caller == *caller,
+        }
+    }
+
+    /// Returns the authority that can vouch for its users when they are away; `None` for an access
+    /// token, since the user's groups and standing at the issuer are not known later.
+    pub fn voucher(&self) -> Option<Voucher> {
+        match self {
+            Self::Machine { .. } => Some(Voucher::Machine),
+            Self::Application(application) => Some(Voucher::Key(application.key.clone())),
+            Self::Person(person) => person.key.clone().map(Voucher::Key),
         }
     }
 
@@ -186,7 +205,8 @@ mod tests {
 
     fn person() -> RestCaller {
         let caller = Caller { namespace: "https://a.example".into(), user: UserId::new("ana") };
-        RestCaller::Person(Arc::new(Principal::signed_in(caller, ["staff".to_owned()].into())))
+        let principal = Arc::new(Principal::signed_in(caller, ["staff".to_owned()].into()));
+        RestCaller::Person(RestPerson { principal, key: None })
     }
 
     #[test]

@@ -78,6 +78,12 @@ words! {
         /// The user has declined the call.
         NotConfirmed = "not_confirmed",
         UnknownTool = "unknown_tool",
+        /// Scheduled, and no server ran it within an hour of its time.
+        Missed = "missed",
+        /// Scheduled with a key that is not accepted any more.
+        KeyGone = "key_gone",
+        /// Scheduled; the process that ran it has ended, so it is not known whether it ran.
+        Lost = "lost",
         /// The client went away or cancelled.
         Cancelled = "cancelled",
         InvalidArguments = "invalid_arguments",

@@ -40,6 +40,7 @@ pub mod result;
 pub mod retention;
 pub mod run;
 pub mod run_needs;
+pub mod scheduled;
 pub mod scope;
 pub mod secret;
 pub mod secret_ref;

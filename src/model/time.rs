@@ -90,6 +90,16 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// Reads a time as `2026-11-21T09:30:00Z`, with another offset, or without one: then it is in UTC.
+pub fn parse(text: &str) -> Option<Time> {
+    let at = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        // A date alone is no time.
+        let date_time = text.contains(':').then(|| text.parse::<jiff::civil::DateTime>());
+        jiff::tz::Offset::UTC.to_timestamp(date_time?.ok()?).ok()
+    })?;
+    Some(Time(at.as_millisecond()))
+}
+
 /// Formats a time as `2026-11-21T09:30:00Z`, for people.
 pub fn utc(time: Time) -> String {
     jiff::Timestamp::from_millisecond(time.0 / 1000 * 1000)
@@ -137,6 +147,26 @@ mod tests {
             assert_eq!(at(now).is_past(start, span), is_past, "{now}");
         }
         assert!(at(-600).is_past(start, span));
+    }
+
+    #[test]
+    fn a_time_is_read_with_and_without_an_offset() {
+        let at = Some(Time::from_millis(1_795_253_400_000));
+        for written in [
+            "2026-11-21T09:30:00Z",
+            "2026-11-21T09:30:00",
+            "2026-11-21 09:30:00",
+            "2026-11-21T09:30",
+            "2026-11-21T09:30:00.000+00:00",
+            "2026-11-21T10:30:00+01:00",
+        ] {
+            assert_eq!(parse(written), at, "{written}");
+        }
+        for bad in ["", "2026-11-21", "09:30:00", "tomorrow", "1795253400", "2026-13-21T09:30:00Z"]
+        {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+        assert_eq!(parse(&utc(Time::from_millis(1_000))), Some(Time::from_millis(1_000)));
     }
 
     #[test]

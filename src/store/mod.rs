@@ -43,6 +43,7 @@
 //! | `once/<app>/<key>` | a call that runs [`Once`](crate::model::once::Once) under that key |
 //! | `restsecret/<app>/<key>` | a [`RestSecret`](crate::model::rest_secret::RestSecret) of an application |
 //! | `restprovider/<app>/<name>` | a [`RestProvider`](crate::model::rest_provider::RestProvider) of an application |
+//! | `scheduled/<app>/<id>` | a [`ScheduledCall`](crate::model::scheduled::ScheduledCall) of an application |
 //! | `signin/<state>` | a browser that is [`LoginAttempt`](crate::model::LoginAttempt), until its `state` is redeemed |
 //!
 //! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>`, `<cookie>`, `<app>`, `<id>`, `<run>`,
@@ -74,6 +75,7 @@ mod rest_providers;
 mod rest_secrets;
 mod run_record;
 mod runs;
+mod scheduled;
 mod seen;
 mod tables;
 mod upkeep;

@@ -20,6 +20,7 @@ use crate::model::reason::{ConsentFailure, GrantEnd, LinkProblem, RevocationResu
 use crate::model::rest_provider::RestProvider;
 use crate::model::rest_secret::RestSecret;
 use crate::model::run::{EndUserFacts, Memory, ReportedCall, StoredPlan};
+use crate::model::scheduled::ScheduledCall;
 use crate::model::{
     Authorization, AuthorizationAttempt, CallConfirmation, Caller, Grant, LoginAttempt, RunNeeds,
     Session, Unclaimed, Unconfirmed, Verification,
@@ -201,6 +202,11 @@ impl Record for EndUserFacts {
     const VERSION: u32 = 1;
 }
 
+impl Record for ScheduledCall {
+    const NAME: &'static str = "scheduled call";
+    const VERSION: u32 = 1;
+}
+
 /// A kind of record, stored under one key prefix.
 pub(super) struct Kind {
     pub(super) prefix: &'static str,
@@ -231,6 +237,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<Once>("once/"),
     Kind::of::<RestSecret>("restsecret/"),
     Kind::of::<RestProvider>("restprovider/"),
+    Kind::of::<ScheduledCall>("scheduled/"),
 ];
 
 impl Kind {

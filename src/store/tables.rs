@@ -11,6 +11,7 @@ use crate::model::once::Once;
 use crate::model::rest_provider::RestProvider;
 use crate::model::rest_secret::RestSecret;
 use crate::model::run::{EndUserFacts, Memory, PlanRun, ReportedCall, StoredPlan};
+use crate::model::scheduled::ScheduledCall;
 use crate::model::{
     Authorization, AuthorizationAttempt, CallConfirmation, Caller, Grant, LoginAttempt, ProviderId,
     RunNeeds, Session, Time, Unclaimed, Unconfirmed, Verification,
@@ -58,6 +59,7 @@ pub struct Tables {
     pub runs: RunTables,
     pub confirmations: ConfirmationTables,
     pub rest_providers: Table<RestProvider>,
+    pub scheduled: Table<ScheduledCall>,
 }
 
 /// Plans that clients store, their runs, and the users whom these run for.
@@ -121,6 +123,7 @@ impl LazyStore {
                 needs: Table::of(&store),
             },
             rest_providers: Table::of(&store),
+            scheduled: Table::of(&store),
         };
         (store, tables)
     }
@@ -357,5 +360,19 @@ impl Table<RestProvider> {
         over: Option<&Held<RestProvider>>,
     ) -> Result<bool> {
         Box::pin(self.store().await?.put_rest_provider(provider, over)).await
+    }
+}
+
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
+impl Table<ScheduledCall> {
+    /// Stores a new call. `None` if there is one with its id.
+    pub async fn put(&self, call: ScheduledCall) -> Result<Option<Held<ScheduledCall>>> {
+        Box::pin(self.store().await?.put_scheduled(call)).await
+    }
+
+    /// Deletes the calls of a user, in every state. Returns their number.
+    pub async fn delete_of(&self, caller: &Caller) -> Result<usize> {
+        self.store().await?.delete_scheduled(caller).await
     }
 }

@@ -181,8 +181,8 @@ impl Store {
     }
 
     /// Returns each user once who has an open link at `now`, a redirect under way, an unconfirmed
-    /// or unclaimed consent, a call to confirm or just confirmed, a browser session, or documents of
-    /// plan runs.
+    /// or unclaimed consent, a call to confirm or just confirmed, a browser session, documents of plan
+    /// runs, or scheduled calls.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError) if the store cannot be read.
@@ -216,6 +216,10 @@ impl Store {
             callers.extend(page.into_iter().map(|held| held.value.caller));
         }
         self.add_users_of_documents(&mut callers).await?;
+        self.for_each_scheduled(None, |call| {
+            callers.insert(call.caller.clone());
+        })
+        .await?;
         Ok(callers.into_iter().collect())
     }
 

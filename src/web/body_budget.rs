@@ -139,6 +139,7 @@ mod tests {
     use futures_util::{FutureExt as _, poll};
 
     use super::*;
+    use crate::identity::RestPerson;
     use crate::model::{Caller, UserId};
     use crate::web::body;
 
@@ -163,11 +164,11 @@ mod tests {
 
     fn request(user: &str, body: Body) -> Request {
         let caller = Caller { namespace: format!("key:{user}"), user: UserId::new("x") };
-        let caller = Arc::new(Principal::signed_in(caller, [].into()));
+        let principal = Arc::new(Principal::signed_in(caller, [].into()));
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = "/v1/tools/execute".parse().unwrap();
-        request.extensions_mut().insert(RestCaller::Person(caller));
+        request.extensions_mut().insert(RestCaller::Person(RestPerson { principal, key: None }));
         request
     }
 

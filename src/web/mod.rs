@@ -54,6 +54,7 @@ use pages::person::PageUser;
 use pages::sign_in::SignInPages;
 use pages::{cookie, sign_in};
 pub use problem::Usage;
+pub use rest::arcade::execute::scheduled_output;
 pub use rest::limits::RestLimits;
 use rest::{RestState, answer};
 use routes::{Access, Listener, States};

@@ -20,7 +20,7 @@ use super::pages::sign_in::SignInPages;
 use super::pages::{accounts, confirm, connect, docs, sign_in};
 use super::rest::arcade::{
     auth_providers, authorize, confirm_user, execute, health as arcade_health, requirements,
-    secrets, settings, status, tools, user_connections,
+    scheduled, secrets, settings, status, tools, user_connections,
 };
 use super::rest::{self, RestState};
 use super::rest::{openapi, portia};
@@ -243,6 +243,8 @@ const TABLE: &[Route] = table! {
     Get    auth_providers::ITEM_PATH,         RestAdmin, SERVED, UNREAD, Exact, Rest(auth_providers::get);
     Patch  auth_providers::ITEM_PATH,         RestAdmin, SERVED, SMALL,  Exact, Rest(auth_providers::change);
     Delete auth_providers::ITEM_PATH,         RestAdmin, SERVED, UNREAD, Exact, Rest(auth_providers::delete);
+    Get    scheduled::COLLECTION_PATH,        Rest, SERVED, UNREAD, ExtraSlashes, Rest(scheduled::list);
+    Get    scheduled::ITEM_PATH,              Rest, SERVED, UNREAD, Exact, Rest(scheduled::get);
     // Which issuer gives tokens for this server; whether it works.
     Get     well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::metadata);
     Options well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::preflight);

@@ -7,6 +7,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use countersign::model::Clock;
+use countersign::model::time::utc;
 use serde_json::json;
 
 use crate::harness::{
@@ -245,5 +247,41 @@ fn a_call_with_a_key_that_died_with_its_server_never_runs_twice() {
         let message = answer["output"]["error"]["message"].as_str().unwrap();
         assert!(message.contains("it is not known whether it ran"), "{message}");
     }
+    assert_eq!(api.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "it was sent again");
+}
+
+/// Kills the server while an API holds a scheduled call, and lets the next one look for it.
+#[test]
+fn a_scheduled_call_that_died_with_its_server_never_runs_twice() {
+    let api = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = api.local_addr().unwrap();
+    let home = Home::new(&format!(
+        "[tools.star]\ndescription = \"Stars.\"\nids = {{ arcade = \"Github.Star\" }}\nrequest = \"POST http://{address}/star\"\n"
+    ));
+    let headers = [("authorization", "Bearer x"), ("content-type", "application/json")];
+    let served = Served::start(&home);
+    let url = format!("{}/v1/tools/execute", served.origin());
+    let body = json!({ "tool_name": "Github.Star", "run_at": utc(Clock::system().now()) });
+    let scheduled = request("POST", &url, &headers, &body.to_string()).json();
+    assert_eq!(scheduled["status"], "scheduled", "{scheduled}");
+    let look = |served: &Served| {
+        let id = scheduled["id"].as_str().unwrap();
+        let url = format!("{}/v1/scheduled_tools/{id}", served.origin());
+        request("GET", &url, &headers, "").json()
+    };
+    let (mut held, _) = api.accept().unwrap();
+    let mut begun = [0; 11];
+    held.read_exact(&mut begun).unwrap();
+    assert_eq!(&begun, b"POST /star ");
+    assert_eq!(look(&served)["execution_status"], "running");
+    // SIGKILL.
+    drop(served);
+
+    let served = Served::start(&home);
+    wait_until("the end of the call", || look(&served)["execution_status"] == "failed");
+    let call = look(&served);
+    let message = call["attempts"][0]["system_error_message"].as_str().unwrap();
+    assert!(message.contains("it is not known whether it ran"), "{message}");
+    api.set_nonblocking(true).unwrap();
     assert_eq!(api.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "it was sent again");
 }

@@ -41,6 +41,20 @@ pub(in crate::broker) enum Outlook {
     Missing { needed: Scopes, reason: PromptReason },
 }
 
+/// Demands of a call on a grant.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::broker) struct Needed<'a> {
+    pub(in crate::broker) scopes: &'a Scopes,
+    /// Whether the consent must cover calls while the user is away.
+    pub(in crate::broker) away: bool,
+}
+
+impl<'a> From<&'a Scopes> for Needed<'a> {
+    fn from(scopes: &'a Scopes) -> Self {
+        Self { scopes, away: false }
+    }
+}
+
 /// A token to call with.
 pub(in crate::broker) struct Ready {
     pub(in crate::broker) token: SecretString,
@@ -96,7 +110,7 @@ impl Grants {
     pub(in crate::broker) async fn access(
         &self,
         connection: &Connection,
-        needed: &Scopes,
+        needed: Needed<'_>,
         rejected: Option<&SecretString>,
     ) -> Result<Access, AccessError> {
         let held = self.grant_of(connection).await?;
@@ -125,7 +139,7 @@ impl Grants {
             // The grant may have ended, or this server may be at fault: the user is asked, and the
             // old grant is kept until the user has answered.
             Err(AccessError::Refresh { refusals, .. }) if refusals >= MAX_UNCLEAR_REFUSALS => {
-                let needed = needed.clone();
+                let needed = needed.scopes.clone();
                 return Ok(Access::Missing { needed, reason: PromptReason::NotRenewed });
             }
             Err(error) => return Err(error),
@@ -144,21 +158,21 @@ impl Grants {
     pub(in crate::broker) async fn outlook(
         &self,
         connection: &Connection,
-        needed: &Scopes,
+        needed: Needed<'_>,
     ) -> Result<Outlook, StoreError> {
         let held = self.grant_of(connection).await?;
         Ok(match self.judge(connection, held, needed, None) {
             Judgement::Renew(held)
                 if held.value.is_refused() && !held.value.tokens.is_live(self.0.clock.now()) =>
             {
-                Outlook::Missing { needed: needed.clone(), reason: PromptReason::NotRenewed }
+                Outlook::Missing { needed: needed.scopes.clone(), reason: PromptReason::NotRenewed }
             }
             Judgement::Ready(held) | Judgement::Renew(held) => Outlook::Good(Box::new(held.value)),
             Judgement::Settled(Access::Missing { needed, reason }) => {
                 Outlook::Missing { needed, reason }
             }
             Judgement::Settled(Access::Ready(_) | Access::Refused) => {
-                Outlook::Missing { needed: needed.clone(), reason: PromptReason::Ended }
+                Outlook::Missing { needed: needed.scopes.clone(), reason: PromptReason::Ended }
             }
         })
     }
@@ -203,19 +217,22 @@ impl Grants {
         &self,
         connection: &Connection,
         held: Option<Held<Grant>>,
-        needed: &Scopes,
+        needed: Needed<'_>,
         rejected: Option<&SecretString>,
     ) -> Judgement {
         let missing =
             |needed: Scopes, reason| Judgement::Settled(Access::Missing { needed, reason });
         let Some(held) = held else {
-            return missing(needed.clone(), PromptReason::NotConnected);
+            return missing(needed.scopes.clone(), PromptReason::NotConnected);
         };
         let grant = &held.value;
         let implied = connection.provider.implied();
         let is_rejected = rejected
             .is_some_and(|token| token.expose_secret() == grant.tokens.access.expose_secret());
-        match grant.standing(needed, implied, self.0.clock.now()) {
+        match grant.standing(needed.scopes, implied, self.0.clock.now()) {
+            Standing::Usable | Standing::Stale if needed.away && !grant.away => {
+                missing(needed.scopes.clone(), PromptReason::WhileAway)
+            }
             Standing::Usable if !is_rejected => Judgement::Ready(Box::new(held)),
             Standing::Usable | Standing::Stale if grant.tokens.refresh.is_some() => {
                 Judgement::Renew(Box::new(held))
@@ -227,7 +244,7 @@ impl Grants {
                 missing(scopes, reason)
             }
             Standing::Usable => Judgement::Settled(Access::Refused),
-            Standing::Stale | Standing::Gone => missing(needed.clone(), PromptReason::Ended),
+            Standing::Stale | Standing::Gone => missing(needed.scopes.clone(), PromptReason::Ended),
         }
     }
 

@@ -27,7 +27,7 @@ use url::Url;
 use self::memo::{Looked, Question};
 use super::accounts::by_name::ChoiceError;
 use super::consent::LinkOrder;
-use super::grant::access::{AccessError, Outlook};
+use super::grant::access::{AccessError, Needed, Outlook};
 use super::{Broker, ConnectError, Connection, caller_failures};
 use crate::model::failure::LinkProblem;
 use crate::model::grant::AccountIdentity;
@@ -294,19 +294,16 @@ impl Broker {
         let look = async {
             // A consent that is held in memory counts like a stored one.
             self.0.consents.retry_save(&connection.name()).await?;
-            self.0.grants.outlook(connection, &need.scopes).await
+            let away = asking.link().is_some_and(|asked| asked.away);
+            self.0.grants.outlook(connection, Needed { scopes: &need.scopes, away }).await
         };
         let outlook = look
             .await
             .map_err(|error| caller_failures::no_access(&AccessError::from(error), principal))?;
-        let asked = asking.link();
-        let is_for_absence = asked.is_some_and(|asked| asked.away);
-        let is_for_token =
-            asked.is_some_and(|asked| asked.for_token) && gets_token(principal, &need.provider);
+        let is_for_token = asking
+            .link()
+            .is_some_and(|asked| asked.for_token && gets_token(principal, &need.provider));
         Ok(match outlook {
-            Outlook::Good(grant) if is_for_absence && !grant.away => {
-                Err(Unmet { needed: need.scopes.clone(), reason: PromptReason::WhileAway })
-            }
             Outlook::Good(grant) if is_for_token && !grant.hands_out => {
                 Err(Unmet { needed: need.scopes.clone(), reason: PromptReason::ForToken })
             }

@@ -47,12 +47,13 @@ impl Broker {
             // Exactly this account: another one's token would act in the wrong account.
             let connection = self.0.accounts.exactly(&principal.caller, provider, account).await?;
             self.0.consents.retry_save(&connection.name()).await?;
+            let scopes = Scopes::none();
             // As the user agreed, and as the operator says now.
-            match self.0.grants.outlook(&connection, &Scopes::none()).await? {
+            match self.0.grants.outlook(&connection, (&scopes).into()).await? {
                 Outlook::Good(grant)
                     if grant.hands_out && grant.retention != Retention::UseOnce =>
                 {
-                    self.0.grants.access(&connection, &Scopes::none(), None).await.map(Some)
+                    self.0.grants.access(&connection, (&scopes).into(), None).await.map(Some)
                 }
                 Outlook::Good(_) | Outlook::Missing { .. } => Ok(None),
             }

@@ -87,7 +87,8 @@ impl Revoke {
         NamedUser { caller, is_named }: &NamedUser,
     ) -> anyhow::Result<EndedAccess> {
         let (broker, account) = (&app.broker, self.account.as_ref());
-        let of_provider = |accounts| EndedAccess { accounts, links: 0, sessions: 0, runs: 0 };
+        let of_provider =
+            |accounts| EndedAccess { accounts, links: 0, sessions: 0, runs: 0, scheduled: 0 };
         match self.provider.as_deref() {
             Some(name) if *is_named => {
                 let provider = ProviderId::new(name);
@@ -123,7 +124,7 @@ impl Revoke {
     /// Returns the result for programs. `missing` is the provider if no account of it was
     /// connected.
     fn as_json(&self, user: &NamedUser, ended: &EndedAccess, missing: Option<&Provider>) -> Value {
-        let EndedAccess { accounts, links, sessions, runs } = ended;
+        let EndedAccess { accounts, links, sessions, runs, scheduled } = ended;
         let mut entries: Vec<Value> = accounts.iter().map(revoked::json).collect();
         entries.extend(missing.map(|provider| {
             json!({ "provider": provider.id, "title": provider.title, "account": self.account, "label": null, "state": "not_connected" })
@@ -134,6 +135,7 @@ impl Revoke {
             shown.insert("links".into(), (*links).into());
             shown.insert("sessions".into(), (*sessions).into());
             shown.insert("runs".into(), (*runs).into());
+            shown.insert("scheduled".into(), (*scheduled).into());
         }
         if let (Some(shown), true) = (shown.as_object_mut(), !caller.is_local()) {
             shown.insert("of".into(), named_user::word(caller).into());
@@ -145,10 +147,11 @@ impl Revoke {
     fn write<W: Write>(
         &self,
         user: &NamedUser,
-        EndedAccess { accounts, links, sessions, runs }: &EndedAccess,
+        ended: &EndedAccess,
         missing: Option<&Provider>,
         out: &mut Stdout<W>,
     ) -> anyhow::Result<()> {
+        let EndedAccess { accounts, links, sessions, runs, scheduled } = ended;
         if let Some(provider) = missing {
             let account = self.account.as_ref();
             let account = account.map(|account| format!(" account {account}")).unwrap_or_default();
@@ -163,11 +166,13 @@ impl Revoke {
                 out.line(&format!("{count} {what}{plural} ended."))?;
             }
         }
-        if *runs > 0 {
-            let plural = if *runs == 1 { " is" } else { "s are" };
-            out.line(&format!("{runs} plan run{plural} deleted."))?;
+        for (count, what) in [(*runs, "plan run"), (*scheduled, "scheduled call")] {
+            if count > 0 {
+                let plural = if count == 1 { " is" } else { "s are" };
+                out.line(&format!("{count} {what}{plural} deleted."))?;
+            }
         }
-        if self.provider.is_none() && accounts.is_empty() && links + sessions + runs == 0 {
+        if self.provider.is_none() && ended.is_nothing() {
             out.line("Nothing was connected.")?;
         }
         if self.provider.is_none() && user.is_named {

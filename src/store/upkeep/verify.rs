@@ -225,6 +225,7 @@ mod tests {
                 ("once", 0, vec![]),
                 ("restsecret", 0, vec![]),
                 ("restprovider", 0, vec![]),
+                ("scheduled", 0, vec![]),
                 ("hobby", 0, vec!["hobby/…"]),
             ]
         );

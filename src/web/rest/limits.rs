@@ -80,11 +80,13 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
+    use crate::identity::RestPerson;
     use crate::model::{Caller, Principal, UserId};
 
     fn person(name: &str) -> RestCaller {
         let caller = Caller { namespace: "https://a.example".into(), user: UserId::new(name) };
-        RestCaller::Person(Arc::new(Principal::signed_in(caller, [].into())))
+        let principal = Arc::new(Principal::signed_in(caller, [].into()));
+        RestCaller::Person(RestPerson { principal, key: None })
     }
 
     #[tokio::test]

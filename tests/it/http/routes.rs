@@ -63,6 +63,8 @@ const MIRROR: &str = "
     GET     /v1/admin/auth_providers/{id}             rest-admin   -PKI  -      exact
     PATCH   /v1/admin/auth_providers/{id}             rest-admin   -PKI  65536  exact
     DELETE  /v1/admin/auth_providers/{id}             rest-admin   -PKI  -      exact
+    GET     /v1/scheduled_tools                       rest         -PKI  -      slashes
+    GET     /v1/scheduled_tools/{id}                  rest         -PKI  -      exact
     GET     /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     OPTIONS /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     GET     /.well-known/oauth-protected-resource     anyone       ---I  -      slashes

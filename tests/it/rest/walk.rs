@@ -46,6 +46,11 @@ async fn keep(world: &World) -> Kept {
     world.post(&app, "/v1/admin/auth_providers", provider).await.ok();
     let asked = json!({ "auth_requirement": { "id": "hooli" }, "user_id": "bob" });
     let asked = world.post(&app, "/v1/auth/authorize", asked).await.ok();
+    let later = json!({
+        "tool_name": "Github.SetStarred", "user_id": "bob", "run_at": "2027-02-01T00:00:00",
+        "input": { "repository": format!("{CANARY}/b") },
+    });
+    let later = world.post(&app, "/v1/tools/execute", later).await.ok();
     let connections = world.get(&app, "/v1/admin/user_connections").await.ok();
     let secrets = world.get(&app, "/v1/admin/secrets").await.ok();
     let ids = vec![
@@ -60,6 +65,7 @@ async fn keep(world: &World) -> Kept {
         "hooli".to_owned(),
         "~app~hooli".to_owned(),
         text(&asked, "id"),
+        text(&later, "id"),
     ];
     // The provider's token for bob is the code that his browser brought.
     let urls = [text(&pending, "url"), text(&asked, "url")];
@@ -75,6 +81,7 @@ async fn seen(world: &World, ids: &[String]) -> Vec<Value> {
         "/v1/admin/user_connections".to_owned(),
         "/v1/admin/secrets".to_owned(),
         "/v1/admin/auth_providers".to_owned(),
+        "/v1/scheduled_tools".to_owned(),
         format!("/api/v0/plans/{PLAN}/"),
         format!("/api/v0/plan-runs/{RUN}/"),
         "/api/v0/plan-runs/".to_owned(),
@@ -84,6 +91,9 @@ async fn seen(world: &World, ids: &[String]) -> Vec<Value> {
     }
     for id in ids.iter().filter(|id| id.starts_with("ar_")) {
         seen.push(world.get(&app, &format!("/v1/auth/status?id={id}")).await.ok());
+    }
+    for id in ids.iter().filter(|id| id.starts_with("te_")) {
+        seen.push(world.get(&app, &format!("/v1/scheduled_tools/{id}")).await.ok());
     }
     seen
 }

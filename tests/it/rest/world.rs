@@ -26,7 +26,7 @@ pub(super) const TOKEN: &str = "the-token";
 
 pub(super) struct World {
     pub(super) provider: Provider,
-    server: world::World,
+    pub(super) server: world::World,
     address: String,
     http: reqwest::Client,
     /// Whether applications call, for users whose browsers they confirm.
@@ -87,22 +87,7 @@ impl World {
     }
 
     async fn for_many_at(server: &str, tools: &str) -> Self {
-        let rights = |name: &str| ApplicationSettings {
-            verifier_url: Some(format!("https://{name}.example/verify").parse().unwrap()),
-            confirm: ConfirmOrder::Before,
-            admin: matches!(name, "app" | "other_admin"),
-            tokens: name == "app",
-            next_origins: Vec::new(),
-        };
-        let application = |name| key(name, KeyHolder::Application(rights(name)));
-        let keys = vec![
-            application("app"),
-            application("plain"),
-            application("other"),
-            application("other_admin"),
-            key("ana", KeyHolder::Person(UserId::new("ana"))),
-        ];
-        let auth = ResolvedAuth { issuer: None, keys };
+        let auth = ResolvedAuth { issuer: None, keys: keys() };
         let tools = format!(
             "[server]
 trusted_proxies = [\"127.0.0.1\"]
@@ -137,6 +122,36 @@ trusted_proxies = [\"127.0.0.1\"]
         let http = client().build().unwrap();
         let is_for_many = public.is_some();
         Self { provider, server, address, http, is_for_many }
+    }
+
+    /// Like a restart, after `written` in `tools.toml` has become `instead`.
+    pub(super) async fn restarted_with(self, written: &str, instead: &str) -> Self {
+        self.served_again(written, instead, keys()).await
+    }
+
+    /// Like a restart, after the keys of these names have got other values: `…-s-new-key`.
+    pub(super) async fn restarted_with_other_keys(self, names: &[&str]) -> Self {
+        let mut keys = keys();
+        for key in keys.iter_mut().filter(|key| names.contains(&key.name.as_str())) {
+            key.values = vec![format!("{}-s-new-key", key.name).into()];
+        }
+        self.served_again("[tools.", "[tools.", keys).await
+    }
+
+    async fn served_again(self, written: &str, instead: &str, keys: Vec<ResolvedKey>) -> Self {
+        let server = self.server.restarted(written, instead).await;
+        let access = if self.is_for_many {
+            server.for_many(ResolvedAuth { issuer: None, keys })
+        } else {
+            Access::Local(ana())
+        };
+        let address = server.serve(access);
+        Self { server, address, ..self }
+    }
+
+    /// Serves the same store on another port of this machine, too.
+    pub(super) fn serve_once_more(&self) {
+        self.server.serve(Access::Local(ana()));
     }
 
     /// Sends a GET request with this key.
@@ -197,9 +212,7 @@ trusted_proxies = [\"127.0.0.1\"]
 
     /// Like a restart of a server of one's own machine, with the same data.
     pub(super) async fn restarted(self) -> Self {
-        let server = self.server.restarted("[providers.acme]", "[providers.acme]").await;
-        let address = server.serve(Access::Local(ana()));
-        Self { server, address, ..self }
+        self.restarted_with("[tools.", "[tools.").await
     }
 
     /// Returns whether the look-up of providers finds this one for a user of an application.
@@ -288,6 +301,25 @@ trusted_proxies = [\"127.0.0.1\"]
 /// The key of an application or a user.
 pub(super) fn key_of(name: &str) -> String {
     format!("{name}-s-key")
+}
+
+/// The keys of [`World::for_many`].
+fn keys() -> Vec<ResolvedKey> {
+    let rights = |name: &str| ApplicationSettings {
+        verifier_url: Some(format!("https://{name}.example/verify").parse().unwrap()),
+        confirm: ConfirmOrder::Before,
+        admin: matches!(name, "app" | "other_admin"),
+        tokens: name == "app",
+        next_origins: Vec::new(),
+    };
+    let application = |name| key(name, KeyHolder::Application(rights(name)));
+    vec![
+        application("app"),
+        application("plain"),
+        application("other"),
+        application("other_admin"),
+        key("ana", KeyHolder::Person(UserId::new("ana"))),
+    ]
 }
 
 fn key(name: &str, holder: KeyHolder) -> ResolvedKey {

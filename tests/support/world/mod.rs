@@ -20,6 +20,7 @@ use countersign::store::{DataFolder, KeySource, LazyStore, MasterKey, Memory, Ta
 use countersign::web::port::local_peer::AllowedUsers;
 use secrecy::SecretString;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 pub use clock::TestClock;
 
@@ -168,6 +169,15 @@ impl World {
     /// Serves MCP and the pages on a port of its own until the test ends, as `serve --sse` does;
     /// returns the port's address, e.g. `http://127.0.0.1:4711`.
     pub fn serve(&self, access: Access) -> String {
+        self.serve_until(access, std::future::pending()).0
+    }
+
+    /// Like [`Self::serve`], until `end`. The task ends with the server.
+    pub fn serve_until(
+        &self,
+        access: Access,
+        end: impl Future<Output = ()> + Send + 'static,
+    ) -> (String, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("its address"));
         let (origin, allowed_users) = match (&access, &self.place.public) {
@@ -178,8 +188,8 @@ impl World {
         let authenticator = self.app.authenticator(access).expect("callers can be told apart");
         let http = Http { listener, authenticator, origins, allowed_users };
         let app = Arc::clone(&self.app);
-        tokio::spawn(async move { app.serve_http(http, std::future::pending()).await });
-        address
+        let served = async move { app.serve_http(http, end).await.expect("a port") };
+        (address, tokio::spawn(served))
     }
 }
 

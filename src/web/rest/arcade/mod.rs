@@ -7,6 +7,7 @@ pub mod confirm_user;
 pub mod execute;
 pub mod health;
 pub mod requirements;
+pub mod scheduled;
 pub mod secrets;
 pub mod settings;
 pub mod status;

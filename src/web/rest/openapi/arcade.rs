@@ -10,7 +10,7 @@ use crate::web::rest::arcade::execute::answer::ExecuteAnswer;
 use crate::web::rest::arcade::tools::answer::ToolAnswer;
 use crate::web::rest::arcade::{
     ConsentRequired, auth_providers, authorize, confirm_user, execute, health, requirements,
-    secrets, settings, status, tools, user_connections,
+    scheduled, secrets, settings, status, tools, user_connections,
 };
 use crate::web::rest::page::Page;
 
@@ -29,6 +29,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     all.extend(administration(schemas));
     all.extend(settings(schemas));
     all.extend(auth_providers(schemas));
+    all.extend(scheduled(schemas));
     all
 }
 
@@ -237,6 +238,26 @@ fn auth_providers(schemas: &mut Schemas) -> Vec<Operation> {
             "Deletes a provider of the key, and ends its links and its users' connections.",
         )
         .answer::<AuthProviderAnswer>(ok, schemas),
+    ]
+}
+
+fn scheduled(schemas: &mut Schemas) -> Vec<Operation> {
+    let ok = StatusCode::OK;
+    vec![
+        paged(operation(
+            Method::GET,
+            scheduled::COLLECTION_PATH,
+            "listScheduledTools",
+            "Lists the scheduled calls of the key; the latest come first.",
+        ))
+        .answer::<Page<scheduled::ToolExecution>>(ok, schemas),
+        operation(
+            Method::GET,
+            scheduled::ITEM_PATH,
+            "getScheduledTool",
+            "Returns a scheduled call, and what has come of it.",
+        )
+        .answer::<scheduled::ScheduledAnswer>(ok, schemas),
     ]
 }
 

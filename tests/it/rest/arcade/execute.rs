@@ -167,7 +167,7 @@ async fn a_request_that_cannot_be_read_is_refused() {
         json!({}),
         json!({"tool_name": 1}),
         json!({"tool_name": "Notes.Read", "input": []}),
-        json!({"tool_name": "Notes.Read", "run_at": "2027-01-15T09:00:00"}),
+        json!({"tool_name": "Notes.Read", "run_at": 1}),
         json!([]),
     ] {
         execute(&world, "any", body).await.is_refused(400, "malformed_request");

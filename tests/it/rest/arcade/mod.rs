@@ -6,4 +6,5 @@ mod auth_providers;
 mod authorize;
 mod execute;
 mod once;
+mod scheduled;
 mod tools;

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::error_kind::{ErrorKind, can_retry, retry_after, status_code};
 use crate::model::face::Face;
+use crate::model::scheduled::ScheduledCall;
 use crate::model::secret::{ExposeSecret as _, random_ticket};
 use crate::model::time::utc;
 use crate::model::{
@@ -18,13 +19,14 @@ use crate::web::rest::arcade::authorization::AuthorizationAnswer;
 use crate::web::rest::value::{remarks_of, value_of};
 use crate::words;
 
-/// A call that has ended. Clients expect every `null`.
+/// A call that has ended, or that waits for its time. Clients expect every `null`.
 #[derive(Serialize, JsonSchema)]
 pub(in crate::web) struct ExecuteAnswer {
     id: String,
     execution_id: String,
     execution_type: ExecutionType,
     status: ExecutionStatus,
+    /// Whether the call has succeeded; of a call for later, whether it is scheduled.
     success: bool,
     /// In milliseconds.
     duration: f64,
@@ -37,6 +39,7 @@ pub(in crate::web) struct ExecuteAnswer {
 #[serde(rename_all = "snake_case")]
 pub(in crate::web) enum ExecutionType {
     Immediate,
+    Scheduled,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -44,6 +47,7 @@ pub(in crate::web) enum ExecutionType {
 pub(in crate::web) enum ExecutionStatus {
     Completed,
     Failed,
+    Scheduled,
 }
 
 /// The data of a call, or why there is none.
@@ -115,6 +119,33 @@ impl ExecuteAnswer {
     }
 }
 
+impl ExecuteAnswer {
+    /// A call that waits for its time.
+    pub(super) fn scheduled(call: &ScheduledCall) -> Self {
+        Self {
+            id: scheduled_id(call),
+            execution_id: attempt_id(call),
+            execution_type: ExecutionType::Scheduled,
+            status: ExecutionStatus::Scheduled,
+            success: true,
+            duration: 0.0,
+            finished_at: None,
+            run_at: Some(utc(call.run_at)),
+            output: None,
+        }
+    }
+}
+
+/// Id of a scheduled call.
+pub(in crate::web) fn scheduled_id(call: &ScheduledCall) -> String {
+    format!("te_{}", call.id)
+}
+
+/// Id of the one attempt to run it.
+pub(in crate::web) fn attempt_id(call: &ScheduledCall) -> String {
+    format!("tc_{}", call.id)
+}
+
 fn random_id(prefix: &str) -> String {
     format!("{prefix}{}", random_ticket().expose_secret())
 }
@@ -130,8 +161,8 @@ impl ExecuteOutput {
         ExecuteError::of(tool, failure).into()
     }
 
-    /// A call that may have run, and whose outcome is not known.
-    pub(super) fn of_unknown_end(kind: ErrorKind, message: &str) -> Self {
+    /// A call that has no outcome, or none that is known.
+    pub(in crate::web) fn of_unknown_end(kind: ErrorKind, message: &str) -> Self {
         let error = ExecuteError {
             message: message.to_owned(),
             kind,

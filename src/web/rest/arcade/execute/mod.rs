@@ -1,4 +1,4 @@
-//! `POST /v1/tools/execute`: runs a tool.
+//! `POST /v1/tools/execute`: runs a tool, now or [later].
 //!
 //! A tool that fails answers 200 with `status: "failed"`, and a missing consent 403. The statuses
 //! 408, 409, 429 and those from 500 up are for faults before the call: Arcade's clients repeat the
@@ -6,6 +6,7 @@
 
 pub(in crate::web) mod answer;
 pub mod error_kind;
+mod later;
 mod repeat;
 
 use axum::Extension;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 
 use self::answer::{ExecuteAnswer, ExecuteOutput};
 use self::error_kind::ErrorKind;
+use self::later::Later;
 use self::repeat::RepeatKey;
 use super::authorization::AuthorizationAnswer;
 use super::{client_name, consent_required, malformed, not_offered, problem, unavailable};
@@ -27,7 +29,7 @@ use crate::broker::{Broker, CallError};
 use crate::identity::RestCaller;
 use crate::model::face::Face;
 use crate::model::tool::Effect;
-use crate::model::{Caller, Outcome, Tool};
+use crate::model::{Caller, Outcome, Tool, time};
 use crate::registry::NotOffered;
 use crate::web::rest::answer::{ErrorName, bad_user, json};
 use crate::web::rest::{RestState, body};
@@ -38,6 +40,8 @@ pub(in crate::web) const PATH: &str = "/v1/tools/execute";
 /// Header of an answer that a repeated request got.
 const REPLAYED: &str = "idempotent-replayed";
 
+const NO_TIME: &str =
+    "`run_at` must be a time such as 2026-11-21T09:30:00; without an offset, it is in UTC";
 const STILL_RUNNING: &str = "This call is still running. Look at its effect before you call again.";
 const LOST: &str = "This server ended during the call, so it is not known whether it ran. Look at its effect before you call again.";
 const NOT_KEPT: &str = "This call has run before, and its answer was too long to be kept. Look at its effect before you call again.";
@@ -48,7 +52,7 @@ pub(in crate::web) struct ExecuteTool {
     tool_name: String,
     user_id: Option<String>,
     input: Option<Map<String, Value>>,
-    /// When to run it, instead of now.
+    /// When to run it, instead of now: `2026-11-21T09:30:00`, in UTC unless it has an offset.
     run_at: Option<String>,
 }
 
@@ -62,30 +66,39 @@ pub(in crate::web) async fn execute(
         Ok(body) => body,
         Err(problem) => return problem.answer(Face::Arcade),
     };
-    if run_at.is_some() {
-        return malformed("`run_at`: this server runs tools at once only");
-    }
+    let run_at = match run_at.as_deref().map(|at| time::parse(at).ok_or(NO_TIME)).transpose() {
+        Ok(run_at) => run_at,
+        Err(message) => return malformed(message),
+    };
     let principal = match caller.principal(user_id.as_deref()) {
         Ok(principal) => principal,
         Err(fault) => return bad_user(Face::Arcade, "user_id", fault),
     };
     let catalogue = broker.catalogue();
-    let tool = match catalogue.registry().offer(Face::Arcade, &tool_name, &principal) {
-        Ok(offer) => offer.entry.tool(),
+    let offer = match catalogue.registry().offer(Face::Arcade, &tool_name, &principal) {
+        Ok(offer) => offer,
         Err(error) => return not_offered(&error),
     };
+    let (tool, input) = (offer.entry.tool(), input.unwrap_or_default());
     let call = OwnedCall {
         principal,
         tool: tool.name.clone(),
-        arguments: tool.faces.arcade.to_ours(input.unwrap_or_default()),
+        arguments: tool.faces.arcade.to_ours(input.clone()),
         client: client_name(&caller).to_owned(),
     };
-    let key = match RepeatKey::of(&headers, &call) {
+    let began_at = Instant::now();
+    if let Some(run_at) = run_at {
+        let run = Run { broker, tool: tool.clone(), began_at };
+        let later = Later { call, input, tool_id: offer.id, run_at };
+        // Boxed: most calls run at once.
+        return Box::pin(run.later(&caller, &headers, later)).await;
+    }
+    let key = match RepeatKey::of(&headers, &call.principal.caller, &call.digest()) {
         // A read may be repeated.
         Ok(key) => key.filter(|_| tool.effect != Effect::Read),
         Err(error) => return malformed(error.to_string()),
     };
-    let run = Run { broker, tool: tool.clone(), began_at: Instant::now() };
+    let run = Run { broker, tool: tool.clone(), began_at };
     match key {
         None => run.plain(&call).await,
         Some(key) => run.once(call, &key, &caller.space()).await,
@@ -114,23 +127,14 @@ impl Run {
         match self.broker.call_once(call, key.in_space(space), render).await {
             Ok(OnceAnswer::NotKept(outcome)) => self.answered(&caller, &outcome),
             Ok(OnceAnswer::Ended { answer: Some(answer), is_replayed }) => {
-                let mut response = json(StatusCode::OK, &answer);
-                if is_replayed {
-                    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-                }
-                response
+                again(&answer, is_replayed)
             }
             Ok(OnceAnswer::Ended { answer: None, .. }) => {
                 self.without_answer(ErrorKind::Unknown, NOT_KEPT)
             }
             Ok(OnceAnswer::StillRunning) => self.without_answer(ErrorKind::Unknown, STILL_RUNNING),
             Ok(OnceAnswer::Lost) => self.without_answer(ErrorKind::ToolRuntimeFatal, LOST),
-            Ok(OnceAnswer::OtherRequest) => {
-                let message =
-                    "this `Idempotency-Key` belongs to another call; make a new one for each call";
-                let name = ErrorName::IdempotencyKeyReused;
-                problem(StatusCode::UNPROCESSABLE_ENTITY, name, message)
-            }
+            Ok(OnceAnswer::OtherRequest) => reused(),
             Err(OnceError::Call(error)) => unknown(error),
             Err(OnceError::Store(error)) => unavailable(&error),
         }
@@ -152,15 +156,7 @@ impl Run {
 
     /// Writes the answer to a call whose user has consented.
     fn rendered(&self, outcome: &Outcome) -> Value {
-        let output = match outcome {
-            Outcome::Complete(result) => ExecuteOutput::of_result(result),
-            Outcome::Failed(failure) => ExecuteOutput::of_failure(&self.tool, failure.clone()),
-            Outcome::InputRequired(required) => {
-                ExecuteOutput::of_question(&self.tool, required.clone())
-            }
-            Outcome::AuthorizationRequired(_) | Outcome::Refused(_) => return Value::Null,
-        };
-        self.ended(output)
+        output(&self.tool, outcome).map(|output| self.ended(output)).unwrap_or_default()
     }
 
     /// Answers without the outcome of a call that must not be repeated.
@@ -172,6 +168,38 @@ impl Run {
         let answer = ExecuteAnswer::now(output, self.broker.now(), self.began_at.elapsed());
         serde_json::to_value(answer).unwrap_or_default()
     }
+}
+
+/// Returns the output of a call whose user has consented.
+fn output(tool: &Tool, outcome: &Outcome) -> Option<ExecuteOutput> {
+    match outcome {
+        Outcome::Complete(result) => Some(ExecuteOutput::of_result(result)),
+        Outcome::Failed(failure) => Some(ExecuteOutput::of_failure(tool, failure.clone())),
+        Outcome::InputRequired(required) => {
+            Some(ExecuteOutput::of_question(tool, required.clone()))
+        }
+        Outcome::AuthorizationRequired(_) | Outcome::Refused(_) => None,
+    }
+}
+
+/// Writes the output of a scheduled call.
+pub fn scheduled_output(tool: &Tool, outcome: &Outcome) -> Value {
+    output(tool, outcome).and_then(|output| serde_json::to_value(output).ok()).unwrap_or_default()
+}
+
+/// Answers with the kept answer of a request with a key.
+fn again(answer: &Value, is_replayed: bool) -> Response {
+    let mut response = json(StatusCode::OK, answer);
+    if is_replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// Answers to a request whose key stands for another one.
+fn reused() -> Response {
+    let message = "this `Idempotency-Key` belongs to another call; make a new one for each call";
+    problem(StatusCode::UNPROCESSABLE_ENTITY, ErrorName::IdempotencyKeyReused, message)
 }
 
 /// Answers for a tool that has gone since it was found.

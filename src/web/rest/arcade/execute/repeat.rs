@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 
-use crate::broker::once::{OnceKey, OwnedCall};
+use crate::broker::once::OnceKey;
+use crate::model::Caller;
 
 /// Header with a key of the client's choice: requests with the same key are one call.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -32,14 +33,19 @@ pub(super) struct RepeatKey {
 }
 
 impl RepeatKey {
-    /// Reads the key of a request; `None` if a repeat of it would be another call.
+    /// Reads the key of a request; `None` if a repeat of it would be another call. `digest` stands
+    /// for what the request asks for.
     ///
     /// # Errors
     /// [`BadKey`]
-    pub(super) fn of(headers: &HeaderMap, call: &OwnedCall) -> Result<Option<Self>, BadKey> {
+    pub(super) fn of(
+        headers: &HeaderMap,
+        caller: &Caller,
+        digest: &str,
+    ) -> Result<Option<Self>, BadKey> {
         let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
         match (keys.next(), keys.next()) {
-            (None, _) => Ok(Self::counted(headers, call)),
+            (None, _) => Ok(Self::counted(headers, caller, digest)),
             (Some(key), None) => {
                 let key = key.to_str().map_err(|_| BadKey)?;
                 let is_fit = key.bytes().all(|byte| byte.is_ascii_graphic());
@@ -55,11 +61,10 @@ impl RepeatKey {
 
     /// Makes a key of the call itself. The first request of each call begins anew, so that two
     /// equal calls are two.
-    fn counted(headers: &HeaderMap, call: &OwnedCall) -> Option<Self> {
+    fn counted(headers: &HeaderMap, caller: &Caller, digest: &str) -> Option<Self> {
         let count: u32 = headers.get(RETRY_COUNT)?.to_str().ok()?.parse().ok()?;
-        let user = call.principal.caller.user.as_str();
         // No key of a client's choice begins so.
-        let key = format!("counted {} {user}", call.digest());
+        let key = format!("counted {digest} {}", caller.user);
         Some(Self { key, life: COUNTED_LIFETIME, begins_anew: count == 0 })
     }
 
@@ -75,7 +80,8 @@ mod tests {
     use serde_json::{Map, json};
 
     use super::*;
-    use crate::model::{Caller, Principal, ToolName, UserId};
+    use crate::broker::once::OwnedCall;
+    use crate::model::{Principal, ToolName, UserId};
 
     fn call(user: &str, text: &str) -> OwnedCall {
         OwnedCall {
@@ -94,7 +100,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        RepeatKey::of(&map, call)
+        RepeatKey::of(&map, &call.principal.caller, &call.digest())
     }
 
     #[test]

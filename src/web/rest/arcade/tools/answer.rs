@@ -17,7 +17,7 @@ use crate::web::rest::arcade::requirements::{Activity, ConsentStanding};
 
 /// The only version of each tool. Clients ask for a version with `@1.0.0` behind a name, which is
 /// ignored.
-const VERSION: &str = "1.0.0";
+pub(in crate::web::rest::arcade) const VERSION: &str = "1.0.0";
 
 /// A tool.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -185,7 +185,7 @@ impl ToolAnswer {
 }
 
 /// Splits an id into the names of its toolkit and tool.
-pub(super) fn split(id: &str) -> (&str, &str) {
+pub(in crate::web::rest::arcade) fn split(id: &str) -> (&str, &str) {
     id.split_once('.').unwrap_or((id, id))
 }
 

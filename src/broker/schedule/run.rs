@@ -1,0 +1,255 @@
+//! Runs scheduled calls at their time.
+//!
+//! One compare-and-swap marks a call as running before anything is sent, so that of several
+//! processes one runs it. If that process ends before the call does, it is unknown whether the call
+//! had its effect, and it is never run again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::{Broker, Call};
+use crate::model::event::{CallOutcome, Event, EventKind};
+use crate::model::scheduled::{NotRun, ScheduledCall, ScheduledEnd, ScheduledState, Voucher};
+use crate::model::{Caller, InstanceId, Outcome, Principal, Time, Tool};
+use crate::store::{Held, StoreError};
+
+/// Longest time between two looks: calls that other processes have scheduled are found this late.
+const MAX_SLEEP: Duration = Duration::from_secs(30);
+/// Shortest time between two looks.
+const MIN_SLEEP: Duration = Duration::from_millis(10);
+/// Calls that run at once; further ones wait.
+const MAX_RUNNING: usize = 32;
+/// Attempts to write the end of a call; each waits twice as long as the one before.
+const MAX_END_ATTEMPTS: u32 = 6;
+const FIRST_END_RETRY: Duration = Duration::from_millis(500);
+/// Longest output that is kept, in bytes of JSON.
+const MAX_OUTPUT_BYTES: usize = 1_000_000;
+
+/// Parts of a server that its scheduled calls need.
+pub struct Runner {
+    pub principal: Box<PrincipalBehind>,
+    /// Writes the output of a call as its client reads it.
+    pub render: fn(&Tool, &Outcome) -> Value,
+}
+
+/// Returns the principal of a user if the authority that vouched for them still does.
+pub type PrincipalBehind = dyn Fn(&Caller, &Voucher) -> Option<Principal> + Send + Sync;
+
+/// A call that its time or the end of its process has made due.
+struct Due {
+    space: String,
+    id: String,
+    run_at: Time,
+}
+
+/// Calls to look after, by the latest look.
+#[derive(Default)]
+struct Agenda {
+    due: Vec<Due>,
+    /// Time of the next call that is not due yet.
+    next: Option<Time>,
+    /// Calls that run in some process.
+    running: Vec<(Due, InstanceId)>,
+}
+
+impl Broker {
+    /// Runs scheduled calls at their time until `end`, then returns when those that have begun have
+    /// ended.
+    pub async fn run_scheduled(&self, runner: Runner, end: CancellationToken) {
+        let (runner, running) = (Arc::new(runner), TaskTracker::new());
+        let slots = Arc::new(Semaphore::new(MAX_RUNNING));
+        let mut is_failing = false;
+        while !end.is_cancelled() {
+            let looked = self.begin_due(&runner, &running, &slots, &end).await;
+            if let (Err(error), false) = (&looked, is_failing) {
+                tracing::warn!(%error, hint = error.hint(), "scheduled calls cannot be looked up");
+            }
+            is_failing = looked.is_err();
+            let next = looked.ok().flatten();
+            let wait = next.map_or(MAX_SLEEP, |next| next.since(self.now()));
+            let wait = wait.clamp(MIN_SLEEP, MAX_SLEEP);
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = tokio::time::sleep(wait) => {}
+                () = self.0.scheduled.0.changed.notified() => {}
+            }
+        }
+        running.close();
+        running.wait().await;
+    }
+
+    /// Begins what is due, and ends what can no longer run. Returns the time of the next call.
+    async fn begin_due(
+        &self,
+        runner: &Arc<Runner>,
+        running: &TaskTracker,
+        slots: &Arc<Semaphore>,
+        end: &CancellationToken,
+    ) -> Result<Option<Time>, StoreError> {
+        let Agenda { mut due, next, running: others } = self.agenda().await?;
+        self.end_lost(others).await?;
+        due.sort_by_key(|due| due.run_at);
+        for due in due {
+            let slot = tokio::select! {
+                slot = Arc::clone(slots).acquire_owned() => slot,
+                () = end.cancelled() => break,
+            };
+            let Ok(slot) = slot else { break };
+            if let Some(held) = self.claim(&due).await? {
+                running.spawn(self.clone().run_claimed(Arc::clone(runner), held, slot));
+            }
+        }
+        Ok(next)
+    }
+
+    async fn agenda(&self) -> Result<Agenda, StoreError> {
+        let (now, config) = (self.now(), &self.0.parts.config);
+        let mut agenda = Agenda::default();
+        let look = |call: &ScheduledCall| {
+            let due =
+                || Due { space: call.space.clone(), id: call.id.clone(), run_at: call.run_at };
+            match &call.state {
+                ScheduledState::Running { by, .. } => agenda.running.push((due(), by.clone())),
+                ScheduledState::Ended { .. } => {}
+                // A server with another `tools.toml` only ends calls that are missed.
+                ScheduledState::Waiting if call.config != *config && !call.is_missed(now) => {}
+                ScheduledState::Waiting if call.run_at <= now => agenda.due.push(due()),
+                ScheduledState::Waiting => {
+                    let earliest = agenda.next.map_or(call.run_at, |next| next.min(call.run_at));
+                    agenda.next = Some(earliest);
+                }
+            }
+        };
+        self.store().await?.for_each_scheduled(None, look).await?;
+        Ok(agenda)
+    }
+
+    /// Marks a call as running in this process; `None` if it must not run, or another process was
+    /// faster.
+    async fn claim(&self, due: &Due) -> Result<Option<Held<ScheduledCall>>, StoreError> {
+        let (store, now) = (self.store().await?, self.now());
+        let Some(held) = store.scheduled(&due.space, &due.id).await? else { return Ok(None) };
+        if !held.value.is_waiting() {
+            return Ok(None);
+        }
+        if held.value.is_missed(now) {
+            let end = ScheduledEnd::NotRun(NotRun::Missed);
+            self.end_unrun(&held, end, CallOutcome::Missed).await?;
+            return Ok(None);
+        }
+        let state = ScheduledState::Running { by: store.instance().await?, since: now };
+        let claimed = ScheduledCall { state, ..held.value.clone() };
+        self.0.scheduled.0.table.replace(claimed, &held).await
+    }
+
+    /// Ends the calls of processes that have ended.
+    async fn end_lost(&self, running: Vec<(Due, InstanceId)>) -> Result<(), StoreError> {
+        let store = self.store().await?;
+        let mut alive: HashMap<InstanceId, bool> = HashMap::new();
+        for (due, by) in running {
+            let is_alive = match alive.get(&by) {
+                Some(is_alive) => *is_alive,
+                None => store.is_alive(&by).await?,
+            };
+            alive.insert(by.clone(), is_alive);
+            if is_alive {
+                continue;
+            }
+            let Some(held) = store.scheduled(&due.space, &due.id).await? else { continue };
+            if matches!(&held.value.state, ScheduledState::Running { by: now, .. } if *now == by) {
+                self.end_unrun(&held, ScheduledEnd::Lost, CallOutcome::Lost).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a call that this process does not run.
+    async fn end_unrun(
+        &self,
+        held: &Held<ScheduledCall>,
+        end: ScheduledEnd,
+        outcome: CallOutcome,
+    ) -> Result<(), StoreError> {
+        let ended = held.value.ended(self.now(), end);
+        if self.0.scheduled.0.table.replace(ended, held).await?.is_some() {
+            self.record_unrun(&held.value, outcome);
+        }
+        Ok(())
+    }
+
+    /// Records a call that was not run. One that was run has recorded itself.
+    fn record_unrun(&self, call: &ScheduledCall, outcome: CallOutcome) {
+        let event = Event::new(EventKind::Call(outcome)).of(&call.caller);
+        self.events().record(&Event { tool: Some(call.tool.clone()), ..event });
+    }
+    async fn run_claimed(
+        self,
+        runner: Arc<Runner>,
+        held: Held<ScheduledCall>,
+        _slot: OwnedSemaphorePermit,
+    ) {
+        let (broker, call) = (self.clone(), held.value.clone());
+        // A task of its own: after a panic, too, the end is recorded.
+        let run = tokio::spawn(async move { broker.outcome_of(&runner, &call).await });
+        let end = run.await.unwrap_or(ScheduledEnd::Lost);
+        self.write_end(&held, end).await;
+    }
+
+    /// Runs the call, if everything that allowed it still does.
+    async fn outcome_of(&self, runner: &Runner, call: &ScheduledCall) -> ScheduledEnd {
+        let Some(principal) = (runner.principal)(&call.caller, &call.voucher) else {
+            self.record_unrun(call, CallOutcome::KeyGone);
+            return ScheduledEnd::NotRun(NotRun::KeyGone);
+        };
+        let catalogue = self.catalogue();
+        let Ok(entry) = catalogue.registry().get(call.tool.as_str(), &principal) else {
+            self.record_unrun(call, CallOutcome::UnknownTool);
+            return ScheduledEnd::NotRun(NotRun::ToolGone);
+        };
+        let request = Call {
+            arguments: Some(call.arguments.clone()),
+            client: Some(call.client.clone()),
+            ..Call::new(&principal, call.tool.as_str())
+        };
+        match self.call_while_away(request).await {
+            Err(_) => ScheduledEnd::NotRun(NotRun::ToolGone),
+            Ok(Outcome::AuthorizationRequired(_) | Outcome::Refused(_)) => {
+                ScheduledEnd::NotRun(NotRun::NoConsent)
+            }
+            Ok(outcome) => {
+                let output = (runner.render)(entry.tool(), &outcome);
+                let output = Some(output).filter(|it| it.to_string().len() <= MAX_OUTPUT_BYTES);
+                let succeeded = matches!(outcome, Outcome::Complete(_));
+                ScheduledEnd::Ran { succeeded, output }
+            }
+        }
+    }
+
+    /// Writes down how a call ended. While that fails, the call counts as running, and it is never
+    /// run again.
+    async fn write_end(&self, held: &Held<ScheduledCall>, end: ScheduledEnd) {
+        let mut ended = held.value.ended(self.now(), end);
+        let mut wait = FIRST_END_RETRY;
+        for _ in 1..MAX_END_ATTEMPTS {
+            match self.0.scheduled.0.table.replace(ended.clone(), held).await {
+                // `None`: it was deleted with what else is stored of its user.
+                Ok(_) => return,
+                // The output is nested too deeply to be read again.
+                Err(StoreError::Record(_)) => ended = ended.without_output(),
+                Err(_) => {
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                }
+            }
+        }
+        if let Err(error) = self.0.scheduled.0.table.replace(ended, held).await {
+            tracing::warn!(%error, "the end of a scheduled call was not recorded");
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Calls with `run_at`: their consent, their time, and the checks when they run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use countersign::app::Access;
+use countersign::broker::once::OwnedCall;
+use countersign::broker::schedule::{CallForLater, Scheduling};
+use countersign::model::scheduled::{ScheduledCall, ScheduledEnd, ScheduledState, Voucher};
+use countersign::model::{Caller, Principal, ToolName, UserId};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
+
+use crate::rest::world::{Reply, World, key_of};
+use crate::support::provider::{Act, json as said};
+use crate::support::wait_until_async;
+use crate::support::world::provider::Provider;
+use crate::support::world::{self, TestClock};
+
+/// Now is eight o'clock.
+const IN_TEN_MINUTES: &str = "2027-01-15T08:10:00";
+const MINUTES: fn(u64) -> Duration = Duration::from_mins;
+
+fn write(user: &str, at: &str) -> Value {
+    json!({"tool_name": "Notes.Write", "user_id": user, "input": {"content": "hello"}, "run_at": at})
+}
+
+fn star(user: &str, repository: &str, at: &str) -> Value {
+    let input = json!({"repository": repository});
+    json!({"tool_name": "Github.SetStarred", "user_id": user, "input": input, "run_at": at})
+}
+
+async fn schedule(world: &World, key: &str, body: Value) -> Reply {
+    world.post(key, "/v1/tools/execute", body).await
+}
+
+fn id(scheduled: &Value) -> String {
+    scheduled["id"].as_str().unwrap().to_owned()
+}
+
+async fn look(world: &World, key: &str, id: &str) -> Value {
+    world.get(key, &format!("/v1/scheduled_tools/{id}")).await.ok()
+}
+
+/// Has the server look for calls that are due, and returns this one when it has ended.
+async fn ended(world: &World, key: &str, id: &str) -> Value {
+    let far = star("", "far/away", "2027-12-01T00:00:00");
+    schedule(world, "any", far).await;
+    wait_until_async("the end of a scheduled call", async || {
+        let status = look(world, key, id).await["execution_status"].clone();
+        status == "completed" || status == "failed"
+    })
+    .await;
+    look(world, key, id).await
+}
+
+/// Checks a call that was not run.
+#[track_caller]
+fn assert_not_run(call: &Value, kind: &str, why: &str) {
+    assert_eq!(call["execution_status"], "failed", "{call}");
+    let attempt = &call["attempts"][0];
+    let (error, message) = (&attempt["output"]["error"], &attempt["system_error_message"]);
+    assert_eq!((&error["kind"], &error["message"]), (&json!(kind), message), "{call}");
+    assert!(message.as_str().unwrap().contains(why), "{call}");
+    assert_eq!(attempt["success"], false);
+}
+
+fn link(refused: &Reply) -> String {
+    refused.is_refused(403, "tool_authorization_required");
+    refused.json["authorization"]["url"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_call_runs_at_its_time_with_a_consent_that_covers_it() {
+    let world = World::on_machine().await;
+    let now = json!({"tool_name": "Notes.Write", "input": {"content": "now"}});
+    world.consent("", "", &link(&schedule(&world, "any", now.clone()).await)).await;
+    schedule(&world, "any", now).await.ok();
+    // That consent is for calls while the user is there.
+    let asked = link(&schedule(&world, "any", write("", IN_TEN_MINUTES)).await);
+    let page = crate::support::browser::Browser::new().get(&asked).await;
+    assert!(page.text.contains("Also while you are away:"), "{}", page.text);
+    world.consent("", "", &asked).await;
+    let scheduled = schedule(&world, "any", write("", IN_TEN_MINUTES)).await.ok();
+    let id = id(&scheduled);
+    let run_at = "2027-01-15T08:10:00Z";
+    assert_eq!(
+        scheduled,
+        json!({
+            "id": id, "execution_id": id.replace("te_", "tc_"), "execution_type": "scheduled",
+            "status": "scheduled", "success": true, "duration": 0.0, "finished_at": null,
+            "run_at": run_at, "output": null,
+        })
+    );
+    let mut expected = json!({
+        "id": id, "created_at": "2027-01-15T08:00:00Z", "updated_at": "2027-01-15T08:00:00Z",
+        "run_at": run_at, "tool_name": "Write", "toolkit_name": "Notes",
+        "toolkit_version": "1.0.0", "user_id": "ana", "execution_type": "scheduled",
+        "execution_status": "pending",
+    });
+    let page = world.get("any", "/v1/scheduled_tools?limit=10").await.ok();
+    assert_eq!((&page["items"], &page["total_count"]), (&json!([expected]), &json!(1)));
+    expected["input"] = json!({"content": "hello"});
+    expected["attempts"] = json!([]);
+    assert_eq!(look(&world, "any", &id).await, expected);
+    world.pass(MINUTES(9));
+    assert_eq!(world.provider.calls().len(), 1);
+    world.pass(MINUTES(2));
+    let call = ended(&world, "any", &id).await;
+    let attempt = &call["attempts"][0];
+    assert_eq!(
+        (&call["execution_status"], &attempt["success"]),
+        (&json!("completed"), &json!(true))
+    );
+    assert_eq!(attempt["output"]["value"], json!({"ok": true}), "{call}");
+    assert_eq!(call["started_at"], "2027-01-15T08:11:00Z");
+    let calls = world.provider.calls();
+    assert!(calls[1].starts_with("POST /notes ") && calls[1].contains("hello"), "{calls:?}");
+    assert_eq!(calls.len(), 2);
+    world.pass(Duration::from_hours(24 * 31));
+    world.server.app.broker.consents().delete_expired().await.unwrap();
+    let path = format!("/v1/scheduled_tools/{id}");
+    world.get("any", &path).await.is_refused(404, "not_found");
+}
+
+/// The user has disconnected the account since, and has connected it again for calls that they see.
+#[tokio::test]
+async fn a_consent_that_covers_no_absence_does_not_run_a_call() {
+    let world = World::for_many().await;
+    let key = key_of("app");
+    world
+        .consent("app", "bob", &link(&schedule(&world, &key, write("bob", IN_TEN_MINUTES)).await))
+        .await;
+    let scheduled = schedule(&world, &key, write("bob", IN_TEN_MINUTES)).await.ok();
+    let connections = "/v1/admin/user_connections?user_id=bob&provider_id=acme";
+    world.send(Method::DELETE, &key, connections, None, &[]).await.ok();
+    let now = json!({"tool_name": "Notes.Write", "user_id": "bob", "input": {"content": "now"}});
+    world.consent("app", "bob", &link(&schedule(&world, &key, now).await)).await;
+    world.pass(MINUTES(10));
+    schedule(&world, &key, star("bob", "far/away", "2027-12-01T00:00:00")).await.ok();
+    let call = ended(&world, &key, &id(&scheduled)).await;
+    assert_not_run(
+        &call,
+        "TOOL_REQUIREMENTS_NOT_MET",
+        "does not cover calls while the user is away",
+    );
+    assert!(world.provider.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_is_checked_again_when_a_call_runs() {
+    let world = World::for_many().await;
+    let scheduled = schedule(&world, &key_of("other"), star("bob", "a/b", IN_TEN_MINUTES)).await;
+    let of_other = id(&scheduled.ok());
+    let scheduled = schedule(&world, &key_of("plain"), star("bob", "c/d", IN_TEN_MINUTES)).await;
+    let of_plain = id(&scheduled.ok());
+    let scheduled = schedule(&world, &key_of("ana"), star("", "e/f", IN_TEN_MINUTES)).await;
+    let of_ana = id(&scheduled.ok());
+    world.pass(MINUTES(10));
+    let world = world.restarted_with_other_keys(&["other", "ana"]).await;
+    for (key, id) in [("other-s-new-key", of_other), ("ana-s-new-key", of_ana)] {
+        let call = ended(&world, key, &id).await;
+        assert_not_run(&call, "CONTEXT_DENIED", "the key that scheduled it");
+    }
+    ended(&world, &key_of("plain"), &of_plain).await;
+    assert_eq!(world.provider.calls().len(), 1);
+}
+
+/// The operator has narrowed who may use the tool.
+#[tokio::test]
+async fn the_users_of_a_tool_are_checked_again_when_a_call_runs() {
+    let world = World::for_many().await;
+    let scheduled = schedule(&world, &key_of("plain"), star("bob", "a/b", IN_TEN_MINUTES)).await;
+    let of_plain = id(&scheduled.ok());
+    let (tool, narrowed) =
+        ("[tools.repo_star]", "[tools.repo_star]\nallow = [\"group:operators\"]");
+    world.pass(MINUTES(10));
+    let world = world.restarted_with(tool, narrowed).await;
+    let call = ended(&world, &key_of("plain"), &of_plain).await;
+    assert_not_run(&call, "CONTEXT_DENIED", "no such tool");
+    assert!(world.provider.calls().is_empty());
+}
+
+/// A process ends in the middle of a call, and the next one comes too late for another.
+#[tokio::test]
+async fn a_call_whose_process_has_ended_is_not_run_again_and_a_late_one_never() {
+    let world = World::on_machine().await;
+    let (sent, mut waiting) = tokio::sync::mpsc::unbounded_channel();
+    world.provider.api(move |_| {
+        let _ = sent.send(());
+        Act::Stall(Vec::new())
+    });
+    let first = id(&schedule(&world, "any", star("", "a/b", IN_TEN_MINUTES)).await.ok());
+    let late = id(&schedule(&world, "any", star("", "c/d", "2027-01-15T08:30:00")).await.ok());
+    world.pass(MINUTES(10));
+    schedule(&world, "any", star("", "far/away", "2027-12-01T00:00:00")).await.ok();
+    tokio::time::timeout(Duration::from_secs(10), waiting.recv()).await.unwrap().unwrap();
+    assert_eq!(look(&world, "any", &first).await["execution_status"], "running");
+    world.pass(MINUTES(81));
+    let world = world.restarted_with("[tools.repo_star]", "[tools.repo_star]").await;
+    let call = ended(&world, "any", &first).await;
+    assert_not_run(&call, "TOOL_RUNTIME_FATAL", "not known whether it ran");
+    let call = ended(&world, "any", &late).await;
+    assert_not_run(&call, "TOOL_RUNTIME_FATAL", "within an hour of its time");
+    assert_eq!(world.provider.calls().len(), 1);
+}
+
+/// Of two servers that look at the same time, one runs a call.
+#[tokio::test]
+async fn a_call_that_two_servers_find_runs_once() {
+    let world = World::on_machine().await;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    world.provider.api(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Act::Say(said(r#"{"ok":true}"#))
+    });
+    world.serve_once_more();
+    let mut ids = Vec::new();
+    for number in 0..8 {
+        let repository = format!("a/{number}");
+        ids.push(id(&schedule(&world, "any", star("", &repository, IN_TEN_MINUTES)).await.ok()));
+    }
+    world.pass(MINUTES(10));
+    for _ in 0..2 {
+        schedule(&world, "any", star("", "far/away", "2027-12-01T00:00:00")).await.ok();
+    }
+    for id in &ids {
+        assert_eq!(ended(&world, "any", id).await["execution_status"], "completed");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), ids.len());
+}
+
+#[tokio::test]
+async fn a_repeated_request_schedules_one_call() {
+    let world = World::on_machine().await;
+    let send = async |at: &str, headers: &[(&str, &str)]| {
+        let body = Some(star("", "a/b", at));
+        world.send(Method::POST, "any", "/v1/tools/execute", body, headers).await
+    };
+    let key = [("Idempotency-Key", "k")];
+    let first = send(IN_TEN_MINUTES, &key).await.ok();
+    let second = send(IN_TEN_MINUTES, &key).await;
+    assert_eq!(second.headers["idempotent-replayed"], "true");
+    assert_eq!(second.ok(), first);
+    send("2027-01-15T08:20:00", &key).await.is_refused(422, "idempotency_key_reused");
+    let counted = |count: &'static str| [("X-Stainless-Retry-Count", count)];
+    let third = send(IN_TEN_MINUTES, &counted("0")).await.ok();
+    assert_eq!(send(IN_TEN_MINUTES, &counted("1")).await.ok(), third);
+    assert_ne!(third["id"], first["id"]);
+    let page = world.get("any", "/v1/scheduled_tools").await.ok();
+    assert_eq!(page["total_count"], 2);
+    assert!(world.provider.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_be_scheduled_is_refused() {
+    let world = World::on_machine().await;
+    for (at, why) in [
+        ("tomorrow", "must be a time"),
+        ("", "must be a time"),
+        ("2027-01-15T07:58:00", "in the past"),
+        ("2028-01-17T08:00:00Z", "more than a year"),
+    ] {
+        let refused = schedule(&world, "any", star("", "a/b", at)).await;
+        let message = refused.is_refused(400, "malformed_request");
+        assert!(message.contains(why), "{message}");
+    }
+    let long = star("", &format!("a/{}", "b".repeat(250_000)), IN_TEN_MINUTES);
+    schedule(&world, "any", long).await.is_refused(400, "malformed_request");
+    // Arguments are checked before their time.
+    let failed = schedule(&world, "any", star("", "no-slash", IN_TEN_MINUTES)).await.ok();
+    assert_eq!(
+        (&failed["status"], &failed["execution_type"]),
+        (&json!("failed"), &json!("immediate"))
+    );
+    let nothing = world.get("any", "/v1/scheduled_tools").await.ok();
+    assert_eq!(nothing["items"], json!([]));
+    world.get("any", "/v1/scheduled_tools/te_unknown").await.is_refused(404, "not_found");
+    world.get("any", "/v1/scheduled_tools?limit=x").await.is_refused(400, "malformed_request");
+    // A hundred may wait.
+    schedule(&world, "any", star("", "a/b", IN_TEN_MINUTES)).await.ok();
+    let table = world.server.tables_of_a_peer().scheduled;
+    let [only] = &world.server.app.broker.scheduled("local").await.unwrap()[..] else { panic!() };
+    for number in 0..99 {
+        let call = ScheduledCall { id: number.to_string(), ..only.clone() };
+        table.put(call).await.unwrap().unwrap();
+    }
+    let refused = schedule(&world, "any", star("", "a/b", IN_TEN_MINUTES)).await;
+    let message = refused.is_refused(400, "malformed_request");
+    assert!(message.contains("of this user"), "{message}");
+    schedule(&world, "any", star("bob", "a/b", IN_TEN_MINUTES)).await.ok();
+}
+
+/// Where a tool of the same name may be another tool, a call waits until its time is over.
+#[tokio::test]
+async fn a_call_runs_only_under_the_tools_that_it_was_scheduled_under() {
+    let world = World::on_machine().await;
+    let scheduled = schedule(&world, "any", star("", "a/b", IN_TEN_MINUTES)).await.ok();
+    let table = world.server.tables_of_a_peer().scheduled;
+    let [only] = &world.server.app.broker.scheduled("local").await.unwrap()[..] else { panic!() };
+    let config = "another tools.toml".to_owned();
+    table.put(ScheduledCall { id: "other".into(), config, ..only.clone() }).await.unwrap().unwrap();
+    world.pass(MINUTES(10));
+    ended(&world, "any", &id(&scheduled)).await;
+    assert_eq!(look(&world, "any", "te_other").await["execution_status"], "pending");
+    world.pass(MINUTES(61));
+    let call = ended(&world, "any", "te_other").await;
+    assert_not_run(&call, "TOOL_RUNTIME_FATAL", "within an hour of its time");
+    assert_eq!(world.provider.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn scheduled_calls_go_with_their_user() {
+    let world = World::for_many().await;
+    for user in ["bob", "eve"] {
+        schedule(&world, &key_of("app"), star(user, "a/b", IN_TEN_MINUTES)).await.ok();
+    }
+    let bob = Caller { namespace: Caller::namespace_of_key("app"), user: UserId::new("bob") };
+    let users = world.server.app.broker.users();
+    assert!(users.who_began().await.unwrap().contains(&bob));
+    world.pass(MINUTES(1));
+    let by = countersign::model::event::EndedBy::Operator;
+    assert_eq!(users.end_access(&bob, by).await.unwrap().scheduled, 1);
+    let left = world.server.app.broker.scheduled("key:app").await.unwrap();
+    let [left] = &left[..] else { panic!("{left:?}") };
+    assert_eq!(left.caller.user.as_str(), "eve");
+    assert!(matches!(left.state, ScheduledState::Waiting));
+}
+
+/// A server that is told to end waits for the call that it has begun.
+#[tokio::test]
+async fn a_server_ends_after_the_calls_that_it_runs() {
+    let (clock, ana) = (TestClock::new(), Caller::local(UserId::new("ana")));
+    let provider = Provider::start(&clock).await;
+    let released = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&released);
+    provider.api(move |_| Act::SayWhen(Arc::clone(&held), said(r#"{"ok":true}"#)));
+    let tools = "[tools.star]\ndescription = \"Stars.\"\nrequest = \"POST ORIGIN/star\"";
+    let server = world::World::new(&clock, &tools.replace("ORIGIN", provider.origin()));
+    let (end, told) = tokio::sync::oneshot::channel::<()>();
+    let (_, served) =
+        server.serve_until(Access::Local(ana.clone()), async move { told.await.unwrap() });
+    let call = OwnedCall {
+        principal: Principal::local(ana),
+        tool: ToolName::new("star"),
+        arguments: Map::new(),
+        client: "client".into(),
+    };
+    let (space, voucher, written) = ("local".into(), Voucher::Machine, Map::new());
+    let run_at = clock.clock().now();
+    let later = CallForLater { call, space, voucher, tool_id: "Star".into(), written, run_at };
+    let scheduled = server.app.broker.schedule(later).await.unwrap();
+    let Scheduling::Scheduled(call) = scheduled else { panic!("{scheduled:?}") };
+    wait_until_async("the call", async || provider.calls().len() == 1).await;
+    end.send(()).unwrap();
+    tokio::task::yield_now().await;
+    released.add_permits(1);
+    tokio::time::timeout(Duration::from_secs(20), served).await.unwrap().unwrap();
+    let call = server.app.broker.scheduled_one("local", &call.id).await.unwrap().unwrap();
+    let end = ScheduledEnd::Ran {
+        succeeded: true,
+        output: Some(
+            json!({"value": {"ok": true}, "error": null, "logs": [], "authorization": null}),
+        ),
+    };
+    assert!(matches!(&call.state, ScheduledState::Ended { end: it, .. } if *it == end), "{call:?}");
+}
