@@ -209,13 +209,8 @@ impl Broker {
             providers: Arc::clone(&providers),
         };
         let consents = Consents::new(Arc::clone(&parts), tables.consents, collaborators);
-        let accounts = Accounts::new(
-            Arc::clone(&parts),
-            clients,
-            grants.clone(),
-            consents.clone(),
-            Arc::clone(&providers),
-        );
+        let of_accounts = (grants.clone(), consents.clone(), Arc::clone(&providers));
+        let accounts = Accounts::new(Arc::clone(&parts), clients, of_accounts);
         let scheduled = ScheduledCalls::new(tables.scheduled);
         let stored = users::Stored { runs: runs.clone(), scheduled: scheduled.clone() };
         let users = Users::new(tables.cutoffs, &parts, consents.clone(), stored, events.clone());

@@ -274,7 +274,7 @@ impl Grant {
             grant.attempt.clone_from(&before.attempt);
         }
         // An ended grant may be one that the user has revoked at the provider.
-        let stays = is_same && before.ended.is_none();
+        let stays = self.is_known_same_as(before) && before.ended.is_none();
         grant.away |= before.away && stays;
         grant.hands_out |= before.hands_out && stays;
         grant

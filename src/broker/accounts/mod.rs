@@ -31,9 +31,7 @@ impl Accounts {
     pub(super) fn new(
         parts: Arc<Parts>,
         clients: Arc<Clients>,
-        grants: Grants,
-        consents: Consents,
-        providers: Arc<Providers>,
+        (grants, consents, providers): (Grants, Consents, Arc<Providers>),
     ) -> Self {
         Self { parts, clients, grants, consents, providers }
     }

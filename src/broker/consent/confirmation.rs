@@ -16,6 +16,7 @@ use url::Url;
 
 use super::Consents;
 use super::callback::CallbackError;
+use super::visit::digest;
 use crate::broker::MAX_WRITE_ATTEMPTS;
 use crate::broker::sign_in::{SignIn, SignInError, SignedIn};
 use crate::identity::{Application, Person};
@@ -47,7 +48,21 @@ pub enum UnconfirmedStep {
     /// The verifier page.
     Verifier(Url),
     /// The provider of this title; the application at this host confirms the browser afterwards.
-    Consent { title: String, host: String },
+    Consent(UnconfirmedConsent),
+}
+
+/// Contents of the page for a browser that may belong to another person. It does not name the
+/// link's user, the tools and the scopes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnconfirmedConsent {
+    pub title: String,
+    pub host: String,
+    /// Whether the consent is also for calls that run while the user is away.
+    pub away: bool,
+    /// The application that gets the access token itself, if one does.
+    pub hands_out_to: Option<String>,
+    /// Digest for [`Consents::depart_unconfirmed`](super::Consents::depart_unconfirmed).
+    pub digest: String,
 }
 
 /// The browser was not confirmed. Nothing was kept, and the link can be opened again.
@@ -294,7 +309,16 @@ impl SignIn {
         {
             let host = verifier.url.host_str().unwrap_or_default().to_owned();
             let title = authorization.link().plan.title.clone();
-            return Ok(Some(UnconfirmedStep::Consent { title, host }));
+            let request = authorization.request();
+            return Ok(Some(UnconfirmedStep::Consent(UnconfirmedConsent {
+                title,
+                host,
+                away: request.away,
+                hands_out_to: request
+                    .hands_out
+                    .then(|| authorization.link().caller.of().to_owned()),
+                digest: digest(authorization),
+            })));
         }
         let page = consents.verify_link(authorization.link(), browser).await?;
         Ok(page.map(UnconfirmedStep::Verifier))

@@ -271,17 +271,25 @@ impl Consents {
     /// needs.
     ///
     /// # Errors
-    /// [`NotYours::Unconfirmed`] if the application has to confirm the browser first.
+    /// [`NotYours::Unconfirmed`] if the application has to confirm the browser first;
+    /// [`ConnectError::Changed`] if the page with this `digest` did not say all that it must.
     pub async fn depart_unconfirmed(
         &self,
         ticket: &str,
         visitor: &VisitingBrowser,
+        digest: &str,
     ) -> Result<Departure, ConnectError> {
         let held = self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)?;
         let authorization = held.value;
         let is_open = authorization.asks_unconfirmed(self.now());
         if !is_open || visitor.may_bring(authorization.link()).is_none() {
             return Err(NotYours::Unconfirmed.into());
+        }
+        // A link may be widened while its page is open. Of what can be added, this page says these
+        // two things only; the user must have read them.
+        let ConsentRequest { away, hands_out, .. } = *authorization.request();
+        if (away || hands_out) && !secret::same(digest, &self::digest(&authorization)) {
+            return Err(ConnectError::Changed);
         }
         self.leave(authorization).await
     }

@@ -33,9 +33,9 @@ const MAX_WAITING_OF_USER: usize = 100;
 /// Most calls of one key that wait for their time.
 const MAX_WAITING_OF_KEY: usize = 1000;
 /// Ended calls of one key that are kept; beyond, the oldest make room.
-const MAX_ENDED_OF_KEY: usize = 1000;
+const MAX_ENDED_OF_KEY: usize = 200;
 /// Longest arguments, in bytes of JSON.
-const MAX_ARGUMENT_BYTES: usize = 250_000;
+const MAX_ARGUMENT_BYTES: usize = 32_000;
 
 /// The scheduled calls. No other module can write their records. Cheap to clone.
 #[derive(Clone)]

@@ -29,7 +29,7 @@ const MAX_RUNNING: usize = 32;
 const MAX_END_ATTEMPTS: u32 = 6;
 const FIRST_END_RETRY: Duration = Duration::from_millis(500);
 /// Longest output that is kept, in bytes of JSON.
-const MAX_OUTPUT_BYTES: usize = 1_000_000;
+const MAX_OUTPUT_BYTES: usize = 64_000;
 
 /// Parts of a server that its scheduled calls need.
 pub struct Runner {

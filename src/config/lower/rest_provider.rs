@@ -4,7 +4,7 @@
 //! is a reference to a secret, which would lead to the secrets of the operator; every endpoint is
 //! public and reached by https; and the only hosts that get its tokens are those of its endpoints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -170,13 +170,23 @@ fn no_built_in(id: &str) -> UnfitField {
 fn table(record: &RestProvider, requests: Requests, is_over: bool) -> ProviderTable {
     let app = &record.app;
     let Requests { authorize, token, refresh, user_info } = requests;
-    // A built-in provider has its own name and hosts, unless the endpoints are others.
+    // A built-in provider has its own name, unless the endpoints are others.
     let is_moved = !is_over || authorize.is_some() || token.is_some();
     let endpoint = authorize.as_ref().map(|it| it.endpoint.as_str());
     let title = endpoint.filter(|_| is_moved).and_then(|it| title(&record.name, it));
-    let used_at = user_info.as_ref().map(|it| &it.endpoint);
-    let used_at = used_at.or(token.as_ref().map(|it| &it.endpoint));
-    let hosts = used_at.filter(|_| is_moved).and_then(|it| host_in(it));
+    // The page names every host that gets the code or a token: the application chooses them all.
+    let given_to = [
+        token.as_ref().map(|it| &it.endpoint),
+        refresh.as_ref().map(|it| &it.endpoint),
+        user_info.as_ref().map(|it| &it.endpoint),
+    ];
+    let mut hosts: BTreeSet<String> =
+        given_to.into_iter().flatten().filter_map(|it| host_in(it)).collect();
+    if !hosts.is_empty() && token.is_none() {
+        hosts.extend(record.built_in.as_deref().map(hosts_of_built_in).unwrap_or_default());
+    }
+    let place_of_host = |host: &String| place("oauth2.token_request.endpoint", host);
+    let hosts: Vec<_> = hosts.iter().map(place_of_host).collect();
     let mut oauth = OAuthTable {
         span: span("oauth2"),
         pkce: app.pkce.as_ref().map(|pkce| At::new(pkce.enabled, span("oauth2"))),
@@ -204,7 +214,7 @@ fn table(record: &RestProvider, requests: Requests, is_over: bool) -> ProviderTa
     ProviderTable {
         span: span("oauth2"),
         title: title.map(|title| place("id", &title)),
-        hosts: hosts.map(|host| vec![place("oauth2.token_request.endpoint", &host)]),
+        hosts: (!hosts.is_empty()).then_some(hosts),
         client_id: app.client_id.as_deref().map(|id| place("oauth2.client_id", id)),
         oauth: Some(oauth),
         ..ProviderTable::default()
@@ -216,6 +226,14 @@ fn table(record: &RestProvider, requests: Requests, is_over: bool) -> ProviderTa
 fn title(name: &str, authorize: &str) -> Option<String> {
     let host = text::shown(&host_in(authorize)?, MAX_HOST_CHARS);
     Some(format!("{} ({host})", provider::capitalized(name)))
+}
+
+fn hosts_of_built_in(id: &str) -> Vec<String> {
+    let Some(table) = built_in::provider(id) else { return Vec::new() };
+    match table.hosts {
+        Some(hosts) => hosts.into_iter().map(|host| host.value).collect(),
+        None => table.base_url.and_then(|url| host_in(&url.value)).into_iter().collect(),
+    }
 }
 
 fn host_in(endpoint: &str) -> Option<String> {

@@ -80,7 +80,9 @@ pub(in crate::web) async fn answer(link: Link, OwnForm(form): OwnForm<ConnectFor
     }
     match broker.consents().depart(ticket, visitor, &form.shown).await {
         Ok(departure) => depart(&departure),
-        Err(ConnectError::NotYours(NotYours::Unconfirmed)) => link.depart_unconfirmed().await,
+        Err(ConnectError::NotYours(NotYours::Unconfirmed)) => {
+            link.depart_unconfirmed(&form.shown).await
+        }
         Err(error) => link.again(error).await,
     }
 }
@@ -97,19 +99,22 @@ impl Link {
         })
     }
 
-    async fn depart_unconfirmed(&self) -> Response {
+    async fn depart_unconfirmed(&self, shown: &str) -> Response {
         let Some((pages, from)) = &self.sign_in else {
             return refused(self, &NotYours::Unconfirmed.into()).await;
         };
         if !pages.admits(from) {
             return sign_in::too_often();
         }
-        match self.broker.consents().depart_unconfirmed(&self.ticket, &self.visitor).await {
+        let consents = self.broker.consents();
+        match consents.depart_unconfirmed(&self.ticket, &self.visitor, shown).await {
             Ok(departure) => {
                 // Renews the cookie, since the consent may wait for it for a day.
                 self.browser.set_cookie(self.browser.cookie_or_new().clone());
                 depart(&departure)
             }
+            // Shows the page again, as it is now.
+            Err(ConnectError::Changed) => see_other(&format!("/connect/{}", self.ticket)),
             Err(error) => self.again(error).await,
         }
     }

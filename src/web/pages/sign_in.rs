@@ -22,7 +22,7 @@ use super::error::{LATER, logged};
 use super::layout::{Page, PageKind, html, see_other};
 use super::person::PageUser;
 use crate::broker::VisitingBrowser;
-use crate::broker::consent::confirmation::UnconfirmedStep;
+use crate::broker::consent::confirmation::{UnconfirmedConsent, UnconfirmedStep};
 use crate::broker::sign_in::{SignIn, SignInError, SignInMethod, SignedIn};
 use crate::identity::Application;
 use crate::model::session::{Destination, Session};
@@ -82,9 +82,9 @@ impl SignInPages {
         match self.sign_in.unconfirmed_step(to, browser.cookie_or_new()).await {
             Ok(None) => None,
             Ok(Some(UnconfirmedStep::Verifier(page))) => Some(see_other(page.as_str())),
-            Ok(Some(UnconfirmedStep::Consent { title, host })) => {
+            Ok(Some(UnconfirmedStep::Consent(consent))) => {
                 let csrf = browser.form_token(to.as_str());
-                Some(html(StatusCode::OK, &Unconfirmed { title: &title, host: &host, csrf }))
+                Some(html(StatusCode::OK, &Unconfirmed { consent, csrf }))
             }
             Err(error) => Some(failed(&error.into())),
         }
@@ -96,13 +96,11 @@ impl SignInPages {
     }
 }
 
-/// The page for a browser that may belong to another person: it shows neither the link's owner nor
-/// the tools and scopes.
+/// The page for a browser that may belong to another person.
 #[derive(Template)]
 #[template(path = "unconfirmed.html")]
-struct Unconfirmed<'a> {
-    title: &'a str,
-    host: &'a str,
+struct Unconfirmed {
+    consent: UnconfirmedConsent,
     csrf: String,
 }
 

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use countersign::broker::Call;
-use countersign::model::{AccountName, Outcome, Principal, PromptReason};
+use countersign::broker::ready::Asking;
+use countersign::broker::ready::authorize::ViewState;
+use countersign::model::{AccountName, Outcome, Principal, PromptReason, Scopes};
 use futures_util::future::join_all;
 
 use super::world::{World, ana, tokens, tools_toml};
@@ -122,8 +124,15 @@ async fn a_token_for_one_call_is_handed_out_to_no_application() {
     let stricter = connected("").await.restarted("client_id = \"us\"", once).await;
     let usual = connected("").await;
     for (world, is_handed_out) in [(agreed, false), (stricter, false), (usual, true)] {
-        let (broker, ana) = (&world.app.broker, Principal::local(ana()));
+        let broker = &world.app.broker;
+        let ana = Principal { gets_tokens: true, ..Principal::local(ana()) };
         let provider = broker.provider("acme").unwrap();
+        // Asks for the consent that covers it, where the earlier one does not.
+        let asking = Asking::LinkForToken { client: Some("Claude"), next: None };
+        let view = broker.authorize(&ana, &provider, &Scopes::none(), asking).await;
+        if let ViewState::Pending { url, .. } = view.state {
+            world.consent_by(&url).await;
+        }
         let token =
             broker.hand_out_token(&ana, &provider.id, &AccountName::default()).await.unwrap();
         assert_eq!(token.is_some(), is_handed_out);

@@ -75,7 +75,8 @@ impl World {
     }
 
     /// A server with keys: those of the applications `app`, which gets its users' tokens and may
-    /// administer, `other_admin`, which may administer, `plain` and `other`, which may not, and the one of the user `ana`.
+    /// administer, `other_admin`, which may administer, `plain` and `other`, which may not, `after`, which gets tokens and
+    /// confirms browsers afterwards, and the one of the user `ana`.
     /// The key of each is its name, followed by `-s-key`.
     pub(super) async fn for_many() -> Self {
         Self::for_many_at("", TOOLS).await
@@ -254,6 +255,11 @@ trusted_proxies = [\"127.0.0.1\"]
         (browser, page)
     }
 
+    /// A browser of which the server knows nothing.
+    pub(super) fn browser(&self) -> Browser {
+        Browser::behind(ORIGIN, &self.address)
+    }
+
     /// Opens a link in a browser of this user; returns its page.
     pub(super) async fn open(&self, app: &str, user: &str, link: &str) -> Page {
         self.browser_of(app, user, link).await.get(link).await
@@ -307,9 +313,9 @@ pub(super) fn key_of(name: &str) -> String {
 fn keys() -> Vec<ResolvedKey> {
     let rights = |name: &str| ApplicationSettings {
         verifier_url: Some(format!("https://{name}.example/verify").parse().unwrap()),
-        confirm: ConfirmOrder::Before,
+        confirm: if name == "after" { ConfirmOrder::After } else { ConfirmOrder::Before },
         admin: matches!(name, "app" | "other_admin"),
-        tokens: name == "app",
+        tokens: matches!(name, "app" | "after"),
         next_origins: Vec::new(),
     };
     let application = |name| key(name, KeyHolder::Application(rights(name)));
@@ -318,6 +324,7 @@ fn keys() -> Vec<ResolvedKey> {
         application("plain"),
         application("other"),
         application("other_admin"),
+        application("after"),
         key("ana", KeyHolder::Person(UserId::new("ana"))),
     ]
 }

@@ -234,6 +234,21 @@ async fn a_token_goes_out_only_after_the_page_has_said_so() {
     assert_eq!(agreed["context"]["token"], "code-bob");
 }
 
+/// A browser that its application confirms only afterwards sees less, but these two things too.
+#[tokio::test]
+async fn an_unconfirmed_browser_reads_that_the_token_is_handed_out() {
+    let world = World::for_many().await;
+    let asked = authorize_tool(&world, &key_of("after"), "Notes.Read", "bob").await.ok();
+    let (link, browser) = (text(&asked, "url"), world.browser());
+    let page = browser.get(link).await;
+    assert!(page.text.contains("gets the access token"), "{}", page.text);
+    // The page was opened before the link had to say so.
+    let outdated = browser.post(link, &[("answer", "continue"), ("shown", "")]).await;
+    assert!(link.ends_with(outdated.location()), "{}", outdated.location());
+    let on = browser.post(link, &[("answer", "continue"), ("shown", page.shown())]).await;
+    assert!(on.location().contains("/authorize?"), "{}", on.location());
+}
+
 /// Of several accounts, an answer has the token of the one that it names, or none.
 #[tokio::test]
 async fn a_token_is_that_of_the_account_which_the_id_names() {

@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 
 use crate::broker::once::OnceKey;
 use crate::model::Caller;
+use crate::model::secret::fingerprint;
 
 /// Header with a key of the client's choice: requests with the same key are one call.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -64,7 +65,8 @@ impl RepeatKey {
     fn counted(headers: &HeaderMap, caller: &Caller, digest: &str) -> Option<Self> {
         let count: u32 = headers.get(RETRY_COUNT)?.to_str().ok()?.parse().ok()?;
         // No key of a client's choice begins so.
-        let key = format!("counted {digest} {}", caller.user);
+        // The user's digest, since a user's name could continue another one's key.
+        let key = format!("counted {digest} {}", fingerprint(caller.user.as_str()));
         Some(Self { key, life: COUNTED_LIFETIME, begins_anew: count == 0 })
     }
 
