@@ -109,7 +109,6 @@ impl<T, E> OnceAnswer<Result<T, E>> {
 }
 
 /// Standing of a request, by the records of its key.
-#[expect(clippy::large_enum_variant, reason = "one lives for a moment")]
 enum Standing<T> {
     /// It may begin, under this key, in place of a record that is over.
     Free {

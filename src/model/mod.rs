@@ -29,6 +29,7 @@ pub mod once;
 pub mod outcome;
 pub mod principal;
 pub mod provider;
+pub mod public_ids;
 pub mod rate_limit;
 pub mod reason;
 pub mod refresh_life;

@@ -7,7 +7,6 @@
 mod arguments;
 mod built_in;
 mod face_params;
-mod public_ids;
 mod schema;
 
 use std::collections::HashMap;
@@ -16,14 +15,13 @@ use std::sync::{Arc, OnceLock};
 use serde_json::{Map, Value};
 
 use crate::model::face::Face;
+use crate::model::public_ids::PublicIds;
 use crate::model::text::nearest;
 use crate::model::{Principal, ProviderId, Scopes, Tool, ToolName};
 
 pub use arguments::{Accepted, accept, envelope};
 pub use built_in::{BuiltInTool, CONNECTIONS_TOOL, accept_connections};
 pub use face_params::{face_params, face_problems, face_schema};
-use public_ids::PublicIds;
-pub use public_ids::pascal_case;
 pub use schema::{Hints, hints, input_schema, is_required};
 
 /// All tools that this process serves.
@@ -56,7 +54,9 @@ pub struct Offer<'a> {
 pub enum NotOffered {
     #[error(transparent)]
     Unknown(#[from] UnknownTool),
-    #[error("`{first}` and `{second}` are one name to clients of this contract")]
+    #[error(
+        "`{first}` and `{second}` are one name to clients of this contract; write other `ids` for one of them in tools.toml"
+    )]
     Ambiguous { first: String, second: String },
 }
 

@@ -1,13 +1,15 @@
 //! `ids` and `args` of a tool: its names in other products' contracts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::super::file::face::{ArgNamesTable, IdsTable};
 use super::super::findings::Findings;
 use super::super::read::Named;
-use super::super::span::Text;
+use super::super::span::{Span, Text};
 use super::param::Params;
-use crate::model::face::{FaceNames, NamesAtFace, RenamedParams};
+use crate::model::Tool;
+use crate::model::face::{Face, FaceNames, NamesAtFace, RenamedParams};
+use crate::model::public_ids::PublicIds;
 use crate::model::text::nearest;
 use crate::model::tool::ACCOUNT;
 
@@ -58,6 +60,39 @@ fn portia_id(text: Text, find: &mut Findings<'_>) -> Option<String> {
         ),
     );
     None
+}
+
+/// Reports tools that clients of a contract cannot tell apart: an error where such clients are
+/// expected, because the operator has written ids or serves applications.
+pub(in crate::config) fn report_ids_alike(
+    tools: &[Tool],
+    spans: &HashMap<String, Span>,
+    is_reached: bool,
+    find: &mut Findings<'_>,
+) {
+    for (face, whose) in [(Face::Arcade, "Arcade"), (Face::Portia, "Portia")] {
+        let ids = PublicIds::of(tools.iter(), face);
+        for (at, tool) in tools.iter().enumerate() {
+            let alike = ids.find(ids.id(at), face);
+            let other = alike.iter().find(|other| **other < at).and_then(|other| tools.get(*other));
+            let Some(other) = other else { continue };
+            let span = [tool, other].into_iter().find_map(|tool| spans.get(tool.name.as_str()));
+            // Two tools of toolkits are never alike.
+            let Some(span) = span else { continue };
+            let is_written = [tool, other].iter().any(|tool| tool.faces.at(face).id.is_some());
+            let message =
+                format!("`{}` and `{}` are one name to {whose}'s clients", tool.name, other.name);
+            let draft = if is_reached || is_written {
+                find.error("tool::ids", span, message)
+            } else {
+                find.warning("tool::ids", span, message)
+            };
+            let key = whose.to_ascii_lowercase();
+            draft.hint(format!(
+                "write another `ids.{key}` for one of the two, e.g. `ids = {{ {key} = … }}`"
+            ));
+        }
+    }
 }
 
 fn renamed(

@@ -41,10 +41,10 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::file::{File, Later};
+use super::file::{File, Later, ToolTable};
 use super::findings::Findings;
-use super::read::not_yet;
-use super::span::{At, Text};
+use super::read::{Named, not_yet};
+use super::span::{At, Span, Text};
 use super::{Depth, Server};
 use crate::model::gateway::Gateways;
 use crate::model::retention::Retention;
@@ -113,6 +113,7 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
     let mut tools: Vec<Tool> = Vec::with_capacity(written.entries.len());
     let mut places = Vec::new();
     let own: Vec<String> = written.entries.iter().map(|(name, _)| name.value.clone()).collect();
+    let spans = spans(&written);
     for (name, table) in written.entries {
         let place = advice::Written::of(&table);
         if let Some(tool) = tool::tool(&name, table, &mut around, find) {
@@ -120,16 +121,15 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
             places.push(place);
         }
     }
-    // Advice is given only once there are no errors.
-    if depth == Depth::Check && !find.has_errors() {
-        for (tool, place) in tools.iter().zip(&places) {
-            advice::answers(tool, place, find);
-        }
+    if depth == Depth::Check {
+        advise(&tools, &places, find);
     }
     let toolkits = file.toolkits.unwrap_or_default();
     tools.extend(toolkits::tools(toolkits, &own, &mut around, find));
     tools.sort_by(|a, b| a.name.cmp(&b.name));
     let gateways = file.gateways.unwrap_or_default();
+    let is_reached = server.auth.is_some() || !gateways.entries.is_empty();
+    face::report_ids_alike(&tools, &spans, is_reached, find);
     let gateways = gateways::gateways(gateways, &tools, &own, find);
     let known = around.providers.into_values().flatten();
     let mut providers: BTreeMap<_, _> =
@@ -137,6 +137,22 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
     add_known_scopes(&tools, &mut providers);
     let server = Server { retention, ..server };
     Lowered { server, providers, tools, gateways, store }
+}
+
+/// Gives advice on the tools' answers, once there are no errors.
+fn advise(tools: &[Tool], places: &[advice::Written], find: &mut Findings<'_>) {
+    if find.has_errors() {
+        return;
+    }
+    for (tool, place) in tools.iter().zip(places) {
+        advice::answers(tool, place, find);
+    }
+}
+
+/// Places of the tools' names.
+fn spans(tools: &Named<Box<ToolTable>>) -> HashMap<String, Span> {
+    let names = tools.entries.iter().map(|(name, _)| name);
+    names.map(|name| (name.value.clone(), name.span.clone())).collect()
 }
 
 /// Reports tables that a later version will read.

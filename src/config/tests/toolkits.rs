@@ -93,6 +93,21 @@ fn names_in_contracts_are_read_and_checked() {
 }
 
 #[test]
+fn tools_that_a_contract_does_not_distinguish_are_reported_where_it_is_reached() {
+    let tool = |name: &str, more: &str| format!("[tools.{name}]\ndescription = \"d\"\n{GET}{more}");
+    let alike = format!("{}{}", tool("github_getrepo", ""), tool("github_get_repo", ""));
+    let warnings = good(&alike).warnings;
+    assert!(warnings.iter().any(|it| it.message.contains("one name to Arcade's clients")));
+    let same = |ids: &str| format!("{}{}", tool("b_c", ids), tool("d", ids));
+    let listed = format!("{alike}[gateways]\nsales = [\"github_getrepo\"]");
+    expect_each(&[
+        (same("ids.arcade = \"Demo.Hello\"\n"), "5:8", "one name to Arcade's clients"),
+        (same("ids.portia = \"x:y\"\n"), "5:8", "one name to Portia's clients"),
+        (listed, "1:8", "one name to Arcade's clients"),
+    ]);
+}
+
+#[test]
 fn gateways_list_tools_by_name() {
     let config = good(&format!(
         "[gateways]\nsales = [\"a\", \"off\"]\nempty = []\n{TOOL}{GET}[tools.off]\ndescription = \"d\"\ndisabled = true\n{GET}"

@@ -118,21 +118,26 @@ async fn what_becomes_stricter_counts_at_once_and_what_becomes_laxer_does_not() 
 /// As the user agreed, and as the operator says now.
 #[tokio::test]
 async fn a_token_for_one_call_is_handed_out_to_no_application() {
+    let application = || Principal { gets_tokens: true, ..Principal::local(ana()) };
+    let agree = async |world: &World| {
+        let provider = world.app.broker.provider("acme").unwrap();
+        let asking = Asking::LinkForToken { client: Some("Claude"), next: None };
+        let (broker, ana, scopes) = (&world.app.broker, application(), Scopes::none());
+        let view = broker.authorize(&ana, &provider, &scopes, asking).await;
+        let ViewState::Pending { url, .. } = view.state else { panic!("{view:?}") };
+        world.consent_by(&url).await;
+    };
     let once = "client_id = \"us\"\nretention = \"use_once\"";
     let agreed = connected("retention = \"use_once\"").await;
     let agreed = agreed.restarted("retention = \"use_once\"", "").await;
-    let stricter = connected("").await.restarted("client_id = \"us\"", once).await;
+    let stricter = connected("").await;
+    agree(&stricter).await;
+    let stricter = stricter.restarted("client_id = \"us\"", once).await;
     let usual = connected("").await;
+    agree(&usual).await;
     for (world, is_handed_out) in [(agreed, false), (stricter, false), (usual, true)] {
-        let broker = &world.app.broker;
-        let ana = Principal { gets_tokens: true, ..Principal::local(ana()) };
+        let (broker, ana) = (&world.app.broker, application());
         let provider = broker.provider("acme").unwrap();
-        // Asks for the consent that covers it, where the earlier one does not.
-        let asking = Asking::LinkForToken { client: Some("Claude"), next: None };
-        let view = broker.authorize(&ana, &provider, &Scopes::none(), asking).await;
-        if let ViewState::Pending { url, .. } = view.state {
-            world.consent_by(&url).await;
-        }
         let token =
             broker.hand_out_token(&ana, &provider.id, &AccountName::default()).await.unwrap();
         assert_eq!(token.is_some(), is_handed_out);

@@ -70,7 +70,10 @@ fn an_app_becomes_a_provider_whose_endpoints_are_learnt() {
     }));
     let (provider, settings) = good(None, written);
     assert_eq!((provider.id.as_str(), &*provider.title), ("~app~hooli", "Hooli (id.example.com)"));
-    assert!(provider.hosts.iter().eq(["api.example.com:8443"]));
+    // Every host that gets the code or a token: the page names them.
+    let mut hosts: Vec<&str> = provider.hosts.iter().collect();
+    hosts.sort_unstable();
+    assert_eq!(hosts, ["api.example.com:8443", "id.example.com"]);
     assert!(settings.is_learnt);
     let Some(ClientSecret::Stored(secret)) = &settings.client_secret else { panic!("a secret") };
     assert_eq!(secret.expose_secret(), "s3cr3t");
@@ -121,6 +124,15 @@ fn a_built_in_provider_lends_its_settings() {
     assert_eq!(moved.title, "Hooli (id.example.com)");
     assert!(moved.hosts.iter().eq(["id.example.com"]));
     assert!(settings.endpoints.revoke.is_none() && settings.identity.is_none());
+    // The refresh token goes to a host of the application's choice: the page names it too.
+    let elsewhere = json!({
+        "client_id": "us", "client_secret": "s",
+        "refresh_request": { "endpoint": "https://id.example.com/refresh" },
+    });
+    let (provider, _) = good(Some("github"), elsewhere);
+    for host in ["api.github.com", "id.example.com"] {
+        assert!(provider.hosts.iter().any(|named| named == host), "{host}");
+    }
 }
 
 #[track_caller]

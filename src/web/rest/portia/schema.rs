@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::model::Tool;
 use crate::model::face::Face;
-use crate::registry::{face_schema, pascal_case};
+use crate::model::public_ids::pascal_case;
+use crate::registry::face_schema;
 
 /// Names that a field of pydantic's `BaseModel` must not have: pydantic raises at some of them, in
 /// some versions at all.

@@ -2,19 +2,20 @@
 
 use std::collections::HashMap;
 
-use crate::model::Tool;
-use crate::model::face::Face;
+use super::Tool;
+use super::face::Face;
 
 /// The ids of all tools in one contract.
 #[derive(Debug)]
-pub(super) struct PublicIds {
+pub struct PublicIds {
     /// The id of each tool, in the order of the registry.
     ids: Vec<String>,
     by_key: HashMap<String, Vec<usize>>,
 }
 
 impl PublicIds {
-    pub(super) fn of<'t>(tools: impl Iterator<Item = &'t Tool>, face: Face) -> Self {
+    /// Reads the ids of these tools.
+    pub fn of<'t>(tools: impl Iterator<Item = &'t Tool>, face: Face) -> Self {
         let mut by_key: HashMap<String, Vec<usize>> = HashMap::new();
         let mut ids = Vec::new();
         for (at, tool) in tools.enumerate() {
@@ -31,13 +32,13 @@ impl PublicIds {
     }
 
     /// Returns the id of the tool at this index.
-    pub(super) fn id(&self, at: usize) -> &str {
+    pub fn id(&self, at: usize) -> &str {
         self.ids.get(at).map_or("", String::as_str)
     }
 
     /// Returns the indices of the tools that a client may mean by this id: several if the contract
     /// does not distinguish their ids.
-    pub(super) fn find(&self, written: &str, face: Face) -> &[usize] {
+    pub fn find(&self, written: &str, face: Face) -> &[usize] {
         self.by_key.get(&key(written, face)).map_or(&[], Vec::as_slice)
     }
 }
