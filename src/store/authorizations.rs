@@ -62,6 +62,13 @@ impl Store {
         Ok(found.filter(|held| held.value.link().id == started.link().id))
     }
 
+    /// Whether an authorization is stored as it was when it was read. It is not opened: each write
+    /// seals anew, so equal bytes mean that nothing was written.
+    pub async fn is_as_read(&self, held: &Held<Authorization>) -> Result<bool> {
+        let sealed = self.health.noted_read(self.backend.get(&held.key).await)?;
+        Ok(sealed.is_some_and(|sealed| sealed.as_bytes() == held.sealed.as_bytes()))
+    }
+
     /// Returns the authorization that is now stored under this one's key: itself or its
     /// replacement.
     pub async fn successor(&self, of: &Authorization) -> Result<Option<Held<Authorization>>> {

@@ -47,6 +47,12 @@ pub enum NotConnected {
     Disconnected,
 }
 
+/// Part of a pause that a waiter of this authorization takes, from a half to the whole. Thousands of
+/// clients that began to wait at the same moment must not all look at the same moment again.
+fn share_of(id: &str) -> f64 {
+    0.5 + f64::from(id.bytes().fold(0, u8::wrapping_add)) / 512.0
+}
+
 impl Consents {
     /// Result to show the user for a grant that has just been stored.
     pub(super) fn told(&self, kept: &Grant, facts: &TokenFacts) -> Connected {
@@ -94,31 +100,37 @@ impl Consents {
         let mut ends = self.0.ended.subscribe();
         let deadline = tokio::time::Instant::now() + limit;
         let mut pause = FIRST_POLL_INTERVAL;
-        let mut held = self.attempt(caller, id).await?;
+        let mut found = self.attempt(caller, id).await?;
         loop {
-            let Some(authorization) = held.map(|held| held.value) else { return Ok(None) };
-            match self.state_of(&authorization) {
+            let Some(held) = found else { return Ok(None) };
+            match self.state_of(&held.value) {
                 Waited::Pending => {}
-                ended => return Ok(Some((authorization, ended))),
+                ended => return Ok(Some((held.value, ended))),
             }
             // Another process may hold the listener and finish it, and a store does not notify.
-            let look = deadline.min(tokio::time::Instant::now() + pause);
+            let look = deadline.min(tokio::time::Instant::now() + pause.mul_f64(share_of(id)));
             pause = MAX_POLL_INTERVAL.min(pause * 2);
             loop {
                 match tokio::time::timeout_at(look, ends.recv()).await {
                     Ok(Ok(ended)) if ended != id => {}
                     Ok(Err(RecvError::Closed)) => {
-                        return Ok(Some((authorization, Waited::Pending)));
+                        return Ok(Some((held.value, Waited::Pending)));
                     }
                     Err(_) if look == deadline => {
-                        return Ok(Some((authorization, Waited::Pending)));
+                        return Ok(Some((held.value, Waited::Pending)));
                     }
                     // Also after missed messages: the store knows.
                     Ok(Ok(_) | Err(RecvError::Lagged(_))) | Err(_) => break,
                 }
             }
-            // One read for each look, not one of each of the user's links.
-            held = self.store().await?.reread(&authorization).await?;
+            // One read for each look, not one of each of the user's links; and a record that nothing
+            // has written is not opened again.
+            let store = self.store().await?;
+            found = if store.is_as_read(&held).await? {
+                Some(held)
+            } else {
+                store.reread(&held.value).await?
+            };
         }
     }
 
