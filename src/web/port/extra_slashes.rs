@@ -1,8 +1,8 @@
 //! Drops extra slashes from the paths of routes for programs.
 
 use axum::http::Uri;
-use axum::http::uri::PathAndQuery;
 
+use super::with_path;
 use crate::web::routes::{ROUTES, Spelling};
 
 /// Removes extra slashes from the target: at its end, and all but one of several in a row. A
@@ -17,13 +17,7 @@ pub(super) fn without_extra_slashes(uri: &Uri) -> Option<Uri> {
     let lenient = ROUTES.iter().filter(|route| route.spelling == Spelling::ExtraSlashes);
     let mut paths = lenient.map(|route| route.path);
     let route = paths.find(|path| segments.clone().eq(path.split('/').skip(1)))?;
-    let target = match uri.query() {
-        Some(query) => format!("{route}?{query}"),
-        None => route.to_owned(),
-    };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
-    Uri::from_parts(parts).ok()
+    with_path(uri, route)
 }
 
 #[cfg(test)]

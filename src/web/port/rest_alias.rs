@@ -1,7 +1,8 @@
 //! Addresses of Arcade's API that name a project.
 
 use axum::http::Uri;
-use axum::http::uri::PathAndQuery;
+
+use super::with_path;
 
 /// Returns `/v1/X` for `/v1/orgs/{organization}/projects/{project}/X`: Arcade's MCP server writes the
 /// longer address with a key that does not begin with `arc_`. This server has no projects, and the
@@ -14,13 +15,7 @@ pub(super) fn without_project(uri: &Uri) -> Option<Uri> {
     if !is_segment(organization) || !is_segment(project) || rest.is_empty() {
         return None;
     }
-    let target = match uri.query() {
-        Some(query) => format!("/v1/{rest}?{query}"),
-        None => format!("/v1/{rest}"),
-    };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
-    Uri::from_parts(parts).ok()
+    with_path(uri, &format!("/v1/{rest}"))
 }
 
 #[cfg(test)]

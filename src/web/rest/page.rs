@@ -1,7 +1,9 @@
 //! Pages of lists: `limit` and `offset` of a query, and the shape of a page.
 
+use axum::http::Uri;
 use schemars::JsonSchema;
 use serde::Serialize;
+use url::form_urlencoded;
 
 /// Items per page if the query sets no `limit`.
 const DEFAULT_LIMIT: usize = 25;
@@ -45,6 +47,17 @@ impl Paging {
     /// The first items of a list, as many as `limit`, unless the query says otherwise.
     pub(in crate::web) fn up_to(limit: usize) -> Self {
         Self { limit, offset: 0 }
+    }
+
+    /// Reads all parameters of a query that are about pages.
+    ///
+    /// # Errors
+    /// [`NotANumber`]
+    pub(in crate::web) fn asked_by(mut self, uri: &Uri) -> Result<Self, NotANumber> {
+        for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+            self.read(&name, &value)?;
+        }
+        Ok(self)
     }
 
     /// Reads a parameter of a query; ignores those that are not about pages.
@@ -98,9 +111,9 @@ mod tests {
     use super::*;
 
     fn paging(query: &[(&str, &str)]) -> Result<Paging, NotANumber> {
-        let mut paging = Paging::default();
-        query.iter().try_for_each(|(name, value)| paging.read(name, value))?;
-        Ok(paging)
+        let mut written = form_urlencoded::Serializer::new(String::new());
+        let written = written.extend_pairs(query).finish();
+        Paging::default().asked_by(&format!("/?{written}").parse().unwrap())
     }
 
     #[test]

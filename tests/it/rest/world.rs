@@ -10,6 +10,8 @@ use countersign::model::{Caller, ProviderId, UserId};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::document::Exchange;
@@ -28,6 +30,9 @@ pub(super) struct World {
     pub(super) provider: Provider,
     pub(super) server: world::World,
     address: String,
+    /// Ends the server, whose task this is.
+    end: CancellationToken,
+    served: JoinHandle<()>,
     http: reqwest::Client,
     /// Whether applications call, for users whose browsers they confirm.
     is_for_many: bool,
@@ -119,35 +124,52 @@ trusted_proxies = [\"127.0.0.1\"]
         provider.api(|_| Act::Say(answer(r#"{"ok":true}"#)));
         let tools = tools.replace("ORIGIN", provider.origin());
         let server = world::World::at(public, &clock, &tools);
-        let address = server.serve(access(&server));
+        let access = access(&server);
+        let end = CancellationToken::new();
+        let (address, served) = server.serve_until(access, end.clone().cancelled_owned());
         let http = client().build().unwrap();
         let is_for_many = public.is_some();
-        Self { provider, server, address, http, is_for_many }
+        Self { provider, server, address, end, served, http, is_for_many }
     }
 
     /// Like a restart, after `written` in `tools.toml` has become `instead`.
-    pub(super) async fn restarted_with(self, written: &str, instead: &str) -> Self {
-        self.served_again(written, instead, keys()).await
+    pub(super) async fn restarted_with(self, written: &str, instead: &str, down: Duration) -> Self {
+        self.served_again(written, instead, keys(), down).await
     }
 
     /// Like a restart, after the keys of these names have got other values: `…-s-new-key`.
-    pub(super) async fn restarted_with_other_keys(self, names: &[&str]) -> Self {
+    pub(super) async fn restarted_with_other_keys(self, names: &[&str], down: Duration) -> Self {
         let mut keys = keys();
         for key in keys.iter_mut().filter(|key| names.contains(&key.name.as_str())) {
             key.values = vec![format!("{}-s-new-key", key.name).into()];
         }
-        self.served_again("[tools.", "[tools.", keys).await
+        self.served_again("[tools.", "[tools.", keys, down).await
     }
 
-    async fn served_again(self, written: &str, instead: &str, keys: Vec<ResolvedKey>) -> Self {
+    /// Without `down`, as after a kill: the first server is not awaited. Else that one ends as
+    /// it should, and `down` passes while none runs.
+    async fn served_again(
+        self,
+        written: &str,
+        instead: &str,
+        keys: Vec<ResolvedKey>,
+        down: Duration,
+    ) -> Self {
+        if !down.is_zero() {
+            self.end.cancel();
+            self.served.await.unwrap();
+        }
         let server = self.server.restarted(written, instead).await;
+        server.clock.pass(down);
         let access = if self.is_for_many {
             server.for_many(ResolvedAuth { issuer: None, keys })
         } else {
             Access::Local(ana())
         };
-        let address = server.serve(access);
-        Self { server, address, ..self }
+        let end = CancellationToken::new();
+        let (address, served) = server.serve_until(access, end.clone().cancelled_owned());
+        let Self { provider, http, is_for_many, .. } = self;
+        Self { provider, server, address, end, served, http, is_for_many }
     }
 
     /// Serves the same store on another port of this machine, too.
@@ -213,7 +235,7 @@ trusted_proxies = [\"127.0.0.1\"]
 
     /// Like a restart of a server of one's own machine, with the same data.
     pub(super) async fn restarted(self) -> Self {
-        self.restarted_with("[tools.", "[tools.").await
+        self.restarted_with("[tools.", "[tools.", Duration::ZERO).await
     }
 
     /// Returns whether the look-up of providers finds this one for a user of an application.

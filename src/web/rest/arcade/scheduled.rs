@@ -7,7 +7,6 @@ use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use url::form_urlencoded;
 
 use super::execute::answer::{ExecuteOutput, ExecutionType, attempt_id, scheduled_id};
 use super::execute::error_kind::ErrorKind;
@@ -18,7 +17,7 @@ use crate::model::scheduled::{NotRun, ScheduledCall, ScheduledEnd, ScheduledStat
 use crate::model::time::utc;
 use crate::web::rest::RestState;
 use crate::web::rest::answer::{ErrorName, json};
-use crate::web::rest::page::{NotANumber, Paging};
+use crate::web::rest::page::Paging;
 
 pub(in crate::web) const COLLECTION_PATH: &str = "/v1/scheduled_tools";
 pub(in crate::web) const ITEM_PATH: &str = "/v1/scheduled_tools/{id}";
@@ -59,20 +58,8 @@ pub(in crate::web) enum ScheduledStatus {
 /// A scheduled call, and what has come of it.
 #[derive(Serialize, JsonSchema)]
 pub(in crate::web) struct ScheduledAnswer {
-    id: String,
-    created_at: String,
-    updated_at: String,
-    run_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    started_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    finished_at: Option<String>,
-    tool_name: String,
-    toolkit_name: String,
-    toolkit_version: &'static str,
-    user_id: String,
-    execution_type: ExecutionType,
-    execution_status: ScheduledStatus,
+    #[serde(flatten)]
+    execution: ToolExecution,
     input: Map<String, Value>,
     /// Empty while it waits; then the one attempt to run it.
     attempts: Vec<ExecutionAttempt>,
@@ -100,7 +87,7 @@ pub(in crate::web) async fn list(
     Extension(caller): Extension<RestCaller>,
     uri: Uri,
 ) -> Response {
-    let paging = match paging(&uri) {
+    let paging = match Paging::default().asked_by(&uri) {
         Ok(paging) => paging,
         Err(error) => return malformed(error.to_string()),
     };
@@ -108,14 +95,6 @@ pub(in crate::web) async fn list(
         Ok(calls) => json(StatusCode::OK, &paging.of(calls).map(|call| ToolExecution::of(&call))),
         Err(error) => unavailable(&error),
     }
-}
-
-fn paging(uri: &Uri) -> Result<Paging, NotANumber> {
-    let mut paging = Paging::default();
-    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-        paging.read(&name, &value)?;
-    }
-    Ok(paging)
 }
 
 pub(in crate::web) async fn get(
@@ -175,34 +154,12 @@ impl ScheduledStatus {
 
 impl ScheduledAnswer {
     fn of(call: ScheduledCall) -> Self {
-        let ToolExecution {
-            id,
-            created_at,
-            updated_at,
-            run_at,
-            started_at,
-            finished_at,
-            tool_name,
-            toolkit_name,
-            toolkit_version,
-            user_id,
-            execution_type,
-            execution_status,
-        } = ToolExecution::of(&call);
-        let attempt = ExecutionAttempt::of(&call, started_at.clone(), finished_at.clone());
+        let execution = ToolExecution::of(&call);
+        let (started_at, finished_at) =
+            (execution.started_at.clone(), execution.finished_at.clone());
+        let attempt = ExecutionAttempt::of(&call, started_at, finished_at);
         Self {
-            id,
-            created_at,
-            updated_at,
-            run_at,
-            started_at,
-            finished_at,
-            tool_name,
-            toolkit_name,
-            toolkit_version,
-            user_id,
-            execution_type,
-            execution_status,
+            execution,
             input: call.written.unwrap_or(call.arguments),
             attempts: attempt.into_iter().collect(),
         }

@@ -7,7 +7,6 @@ use axum::response::{IntoResponse as _, Response};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use url::form_urlencoded;
 
 use super::{malformed, problem, unavailable};
 use crate::broker::rest_secrets::{MAX_SECRETS, PutSecretError};
@@ -17,7 +16,7 @@ use crate::model::rest_secret::RestSecret;
 use crate::model::time::utc;
 use crate::web::rest::answer::{ErrorName, json};
 use crate::web::rest::in_path::InPath;
-use crate::web::rest::page::{NotANumber, Paging};
+use crate::web::rest::page::Paging;
 use crate::web::rest::{RestState, body};
 
 pub(in crate::web) const COLLECTION_PATH: &str = "/v1/admin/secrets";
@@ -77,7 +76,8 @@ pub(in crate::web) async fn list(
     Extension(caller): Extension<RestCaller>,
     uri: Uri,
 ) -> Response {
-    let paging = match paging(&uri) {
+    // Arcade's clients read the first page only, so it has all secrets unless the query says otherwise.
+    let paging = match Paging::up_to(MAX_SECRETS).asked_by(&uri) {
         Ok(paging) => paging,
         Err(error) => return malformed(error.to_string()),
     };
@@ -88,15 +88,6 @@ pub(in crate::web) async fn list(
         }
         Err(error) => unavailable(&error),
     }
-}
-
-/// Arcade's clients read the first page only, so it has all secrets unless the query says otherwise.
-fn paging(uri: &Uri) -> Result<Paging, NotANumber> {
-    let mut paging = Paging::up_to(MAX_SECRETS);
-    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-        paging.read(&name, &value)?;
-    }
-    Ok(paging)
 }
 
 pub(in crate::web) async fn put(

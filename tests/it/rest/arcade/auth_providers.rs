@@ -208,7 +208,7 @@ async fn what_cannot_be_kept_is_refused() {
     refused.is_refused(400, "malformed_request");
 }
 
-/// The secret is never answered. Whoever may administer must not have it sent to them, either.
+/// No answer has the client secret, and an administrator cannot have it sent to a host of their own.
 #[tokio::test]
 async fn a_stored_secret_is_not_sent_to_another_host() {
     let world = World::for_many().await;

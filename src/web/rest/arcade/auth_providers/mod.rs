@@ -11,7 +11,6 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use url::form_urlencoded;
 
 pub(in crate::web) use self::answer::AuthProviderAnswer;
 use super::requirements::Activity;
@@ -25,7 +24,7 @@ use crate::store::StoreError;
 use crate::web::rest::answer::{ErrorName, json};
 use crate::web::rest::body::Object;
 use crate::web::rest::in_path::InPath;
-use crate::web::rest::page::{MAX_LIMIT, NotANumber, Paging};
+use crate::web::rest::page::{MAX_LIMIT, Paging};
 use crate::web::rest::{RestState, body};
 
 pub(in crate::web) const COLLECTION_PATH: &str = "/v1/admin/auth_providers";
@@ -75,7 +74,9 @@ pub(in crate::web) async fn list(
     Extension(caller): Extension<RestCaller>,
     uri: Uri,
 ) -> Response {
-    let paging = match paging(&uri) {
+    // Arcade's clients read the first page only, so it is as long as a page may be unless the query
+    // says otherwise.
+    let paging = match Paging::up_to(MAX_LIMIT).asked_by(&uri) {
         Ok(paging) => paging,
         Err(error) => return malformed(error.to_string()),
     };
@@ -90,16 +91,6 @@ pub(in crate::web) async fn list(
     let catalogue = broker.catalogue();
     items.extend(catalogue.providers().filter_map(|it| AuthProviderAnswer::of_file(it)));
     json(StatusCode::OK, &paging.of(items))
-}
-
-/// Arcade's clients read the first page only, so it is as long as a page may be unless the query
-/// says otherwise.
-fn paging(uri: &Uri) -> Result<Paging, NotANumber> {
-    let mut paging = Paging::up_to(MAX_LIMIT);
-    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-        paging.read(&name, &value)?;
-    }
-    Ok(paging)
 }
 
 pub(in crate::web) async fn make(
