@@ -199,6 +199,7 @@ impl Broker {
             Box::new(move |renewals| to_log.log(renewals)),
         );
         let runs = Runs::new(Arc::clone(&parts), tables.runs, tasks.clone());
+        let scheduled = ScheduledCalls::new(tables.scheduled, events.clone());
         let collaborators = consent::Collaborators {
             clients: Arc::clone(&clients),
             grants: grants.clone(),
@@ -206,12 +207,12 @@ impl Broker {
             tasks: tasks.clone(),
             unsaved,
             runs: runs.clone(),
+            scheduled: scheduled.clone(),
             providers: Arc::clone(&providers),
         };
         let consents = Consents::new(Arc::clone(&parts), tables.consents, collaborators);
         let of_accounts = (grants.clone(), consents.clone(), Arc::clone(&providers));
         let accounts = Accounts::new(Arc::clone(&parts), clients, of_accounts);
-        let scheduled = ScheduledCalls::new(tables.scheduled);
         let stored = users::Stored { runs: runs.clone(), scheduled: scheduled.clone() };
         let users = Users::new(tables.cutoffs, &parts, consents.clone(), stored, events.clone());
         let confirmations = Confirmations::new(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Caller, InstanceId, Time, ToolName};
+use super::{AccountName, Caller, InstanceId, ProviderId, Time, ToolName};
 
 /// Longest delay of a call; a later one is not run. What its user wanted at nine may be wrong at
 /// noon.
@@ -25,6 +25,9 @@ pub struct ScheduledCall {
     /// Digest of the path of the `tools.toml` under which it was scheduled. A server with another
     /// one, where a tool of this name may be another tool, does not run it.
     pub config: String,
+    /// The consent that it was scheduled with; `None` if its tool needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<ScheduledConsent>,
     /// Name of the program that scheduled it.
     pub client: String,
     pub tool: ToolName,
@@ -46,6 +49,14 @@ pub enum Voucher {
     Machine,
     /// A key of `[[server.auth.api_keys]]`, by its fingerprint.
     Key(String),
+}
+
+/// A consent that a scheduled call uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduledConsent {
+    pub provider: ProviderId,
+    /// The account that the call meant when it was scheduled.
+    pub account: AccountName,
 }
 
 /// How far a scheduled call has come.
@@ -87,6 +98,8 @@ pub enum NotRun {
     KeyGone,
     /// The user has no such tool any more.
     ToolGone,
+    /// Its user has disconnected the account before its time.
+    Disconnected,
     /// The user's consent is missing, or does not cover calls while they are away.
     NoConsent,
 }
@@ -95,6 +108,12 @@ impl ScheduledCall {
     /// Whether it still has to run.
     pub fn is_waiting(&self) -> bool {
         matches!(self.state, ScheduledState::Waiting)
+    }
+
+    /// Whether it was scheduled with the consent to this account.
+    pub fn uses(&self, provider: &ProviderId, account: &AccountName) -> bool {
+        let consent = self.consent.as_ref();
+        consent.is_some_and(|it| it.provider == *provider && it.account == *account)
     }
 
     /// Whether nothing more happens to it.
@@ -143,6 +162,7 @@ impl ScheduledCall {
             space: self.space.clone(),
             voucher: self.voucher.clone(),
             config: self.config.clone(),
+            consent: self.consent.clone(),
             client: self.client.clone(),
             tool: self.tool.clone(),
             tool_id: self.tool_id.clone(),
@@ -186,6 +206,7 @@ mod tests {
             space: "local".into(),
             voucher: Voucher::Machine,
             config: String::new(),
+            consent: None,
             client: "client".into(),
             tool: ToolName::new("write"),
             tool_id: "Notes.Write".into(),

@@ -8,7 +8,7 @@ use crate::model::consent_plan::ClientRegistration;
 use crate::model::event::{EndOutcome, EndedBy, EventKind};
 use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, Time};
 use crate::oauth::Revoked;
-use crate::store::StoreError;
+use crate::store::{Held, StoreError};
 
 /// A consent that was ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Consents {
             Box::pin(self.end_unclaimed_at(caller, &provider, &account)).await?;
             let how = self.end_at_provider(&held.value, there.as_ref()).await;
             // A concurrent refresh has stored another token, which must end as well.
-            if self.0.grants.delete(&held).await? {
+            if self.delete_grant(caller, &held).await? {
                 let kind = EventKind::End { by, outcome: how.outcome() };
                 self.0.events.record_access(caller, &provider, kind);
                 let (account, label) = (account, held.value.label().map(str::to_owned));
@@ -96,6 +96,28 @@ impl Consents {
             }
         }
         Err(StoreError::Contended.into())
+    }
+
+    /// Deletes a grant that its user ends, and ends the calls that wait to use it. Returns false if
+    /// the grant has changed since it was read.
+    pub(super) async fn delete_grant(
+        &self,
+        caller: &Caller,
+        held: &Held<Grant>,
+    ) -> Result<bool, StoreError> {
+        // Before, so that a kill in between leaves no call that a later consent would revive.
+        self.end_scheduled(caller, &held.value).await?;
+        if !self.0.grants.delete(held).await? {
+            return Ok(false);
+        }
+        // Again: a call may have been scheduled in between, while the grant was still there.
+        self.end_scheduled(caller, &held.value).await?;
+        Ok(true)
+    }
+
+    async fn end_scheduled(&self, caller: &Caller, grant: &Grant) -> Result<(), StoreError> {
+        let (store, consent) = (self.store().await?, (&grant.provider, &grant.account));
+        self.0.scheduled.end_with_consent(store, caller, consent, self.now()).await
     }
 
     async fn end_at_provider(

@@ -193,7 +193,7 @@ impl Consents {
                 revoked = self.0.clients.revoke(&flow.client, &grant.value).await;
             }
             // A concurrent refresh has stored another token, which must end as well.
-            if self.0.grants.delete(&grant).await? {
+            if self.delete_grant(caller, &grant).await? {
                 break;
             }
         }

@@ -52,6 +52,7 @@ use super::events::Events;
 use super::grant::Grants;
 use super::providers::Providers;
 use super::runs::Runs;
+use super::schedule::ScheduledCalls;
 use crate::model::authorization::ConnectLink;
 use crate::model::event::{ConsentOutcome, EventKind};
 use crate::model::{Authorization, Caller, RateLimit, Time};
@@ -81,6 +82,8 @@ struct Inner {
     unsaved: Arc<Unsaved>,
     /// Runs of plans that wait for consents.
     runs: Runs,
+    /// Calls that wait to use a consent.
+    scheduled: ScheduledCalls,
     providers: Arc<Providers>,
     /// When expired records other than grants were last deleted.
     swept: Mutex<Option<Time>>,
@@ -96,6 +99,7 @@ pub(super) struct Collaborators {
     pub(super) tasks: TaskTracker,
     pub(super) unsaved: Arc<Unsaved>,
     pub(super) runs: Runs,
+    pub(super) scheduled: ScheduledCalls,
     pub(super) providers: Arc<Providers>,
 }
 
@@ -105,7 +109,7 @@ impl Consents {
         tables: ConsentTables,
         collaborators: Collaborators,
     ) -> Self {
-        let Collaborators { clients, grants, events, tasks, unsaved, runs, providers } =
+        let Collaborators { clients, grants, events, tasks, unsaved, runs, scheduled, providers } =
             collaborators;
         Self(Arc::new(Inner {
             links: link::limit(parts.clock.clone()),
@@ -120,6 +124,7 @@ impl Consents {
             shown: broadcast::Sender::new(16),
             unsaved,
             runs,
+            scheduled,
             providers,
             swept: Mutex::default(),
             swept_grants: Mutex::default(),

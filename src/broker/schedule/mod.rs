@@ -1,28 +1,30 @@
 //! Calls that run at a time that their client has chosen, perhaps while their user is away.
 //!
 //! - [`run`]: runs them at their time, each at most once
+//! - [`records`]: their records; ends those whose consent ends before their time
 //!
 //! A call is scheduled only with a consent that says "also while you are away", and everything that
 //! allows it is checked again when it runs. Every method takes the space of the client's key
 //! ([`RestCaller::space`](crate::identity::RestCaller::space)), and finds nothing of another one.
 
+mod records;
 pub mod run;
 
-use std::sync::Arc;
+pub(super) use records::ScheduledCalls;
+
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
-use tokio::sync::Notify;
 
 use super::call::{CallError, unfit};
 use super::once::{OnceAnswer, OnceError, OnceKey, OwnedCall};
 use super::ready::{Asking, ConsentState, ProviderConsent};
 use super::{Broker, MAX_WRITE_ATTEMPTS};
-use crate::model::scheduled::{ScheduledCall, ScheduledState, Voucher};
-use crate::model::{AccountName, Caller, Outcome, Refused, Time, Tool, UnaskedBecause, secret};
+use crate::model::scheduled::{ScheduledCall, ScheduledConsent, ScheduledState, Voucher};
+use crate::model::{AccountName, Outcome, Principal, Refused, Time, Tool, UnaskedBecause, secret};
 use crate::registry::{Accepted, accept};
-use crate::store::{StoreError, Table};
+use crate::store::StoreError;
 
 /// How far `run_at` may lie in the past: the client's clock may be slow. The call then runs at once.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_mins(1);
@@ -36,16 +38,6 @@ const MAX_WAITING_OF_KEY: usize = 1000;
 const MAX_ENDED_OF_KEY: usize = 200;
 /// Longest arguments, in bytes of JSON.
 const MAX_ARGUMENT_BYTES: usize = 32_000;
-
-/// The scheduled calls. No other module can write their records. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct ScheduledCalls(Arc<Inner>);
-
-struct Inner {
-    table: Table<ScheduledCall>,
-    /// Notified with each new call of this process.
-    changed: Notify,
-}
 
 /// A call that a client wants to run later.
 #[derive(Clone, Debug)]
@@ -89,20 +81,6 @@ pub enum Unschedulable {
     TooManyOfKey,
 }
 
-impl ScheduledCalls {
-    pub(super) fn new(table: Table<ScheduledCall>) -> Self {
-        Self(Arc::new(Inner { table, changed: Notify::new() }))
-    }
-
-    /// Deletes the calls of a user, in every state. Returns their number.
-    ///
-    /// # Errors
-    /// The store cannot be read or written.
-    pub(super) async fn delete_of(&self, caller: &Caller) -> Result<usize, StoreError> {
-        self.0.table.delete_of(caller).await
-    }
-}
-
 impl Broker {
     /// Schedules a call, or returns the consent that it needs: one that covers calls while the user
     /// is away.
@@ -118,20 +96,25 @@ impl Broker {
         }
         for _ in 0..MAX_WRITE_ATTEMPTS {
             let began_at = self.now();
-            if let Some(outcome) = self.missing_for_later(entry.tool(), &later).await {
-                return Ok(Scheduling::NotYet(Box::new(outcome)));
-            }
+            let consent = match self.consent_for_later(entry.tool(), &later).await {
+                Ok(consent) => consent,
+                Err(outcome) => return Ok(Scheduling::NotYet(outcome)),
+            };
             if let Some(problem) = self.make_room(&later).await? {
                 return Ok(Scheduling::Unfit(problem));
             }
-            let call = later.record(self.0.parts.config.clone(), began_at);
-            let Some(held) = self.0.scheduled.0.table.put(call).await? else { continue };
-            // The deletion of the user's data may have looked before the record was there.
-            if self.store().await?.is_cut_off(&held.value.caller, began_at).await? {
-                self.0.scheduled.0.table.delete_last(held).await?;
+            let call = later.record(self.0.parts.config.clone(), consent, began_at);
+            let (records, store) = (&self.0.scheduled, self.store().await?);
+            let Some(held) = records.table().put(call).await? else { continue };
+            // The end of the consent, or the deletion of the user's data, may have looked before the
+            // record was there.
+            if store.is_cut_off(&held.value.caller, began_at).await?
+                || !self.is_still_consented(principal, entry.tool(), &held.value).await
+            {
+                records.table().delete_last(held).await?;
                 continue;
             }
-            self.0.scheduled.0.changed.notify_one();
+            records.changed().notify_one();
             return Ok(Scheduling::Scheduled(Box::new(held.value)));
         }
         Err(StoreError::Contended.into())
@@ -186,35 +169,64 @@ impl Broker {
         Ok(self.store().await?.scheduled(space, id).await?.map(|held| held.value))
     }
 
-    /// Returns how the call would end now, unless it could run while its user is away.
-    async fn missing_for_later(&self, tool: &Tool, later: &CallForLater) -> Option<Outcome> {
+    /// Returns the consent that lets the call run while its user is away, if its tool needs one; else
+    /// how the call would end now.
+    async fn consent_for_later(
+        &self,
+        tool: &Tool,
+        later: &CallForLater,
+    ) -> Result<Option<ScheduledConsent>, Box<Outcome>> {
         let OwnedCall { principal, arguments, client, .. } = &later.call;
         let account = match accept(tool, Some(arguments.clone())) {
             Ok(Accepted { account, .. }) => account,
-            Err(problem) => return Some(unfit(tool, problem)),
+            Err(problem) => return Err(Box::new(unfit(tool, problem))),
         };
-        let mut need = self.needs(principal, std::slice::from_ref(&tool.name)).pop()?;
+        let Some(mut need) = self.needs(principal, std::slice::from_ref(&tool.name)).pop() else {
+            return Ok(None);
+        };
         need.account = account.map(AccountName::new).unwrap_or_default();
         let asking = Asking::Link { client: Some(client), next: None, away: true };
-        let ProviderConsent { need, state } =
-            self.readiness_of(principal, vec![need], asking).await.pop()?;
+        let found = self.readiness_of(principal, vec![need], asking).await.pop();
+        let Some(ProviderConsent { need, state }) = found else { return Ok(None) };
         let because = match state {
-            ConsentState::Ready { .. } => return None,
-            ConsentState::Needed { prompt: Some(prompt), .. } => {
-                return Some(Outcome::AuthorizationRequired(prompt));
+            ConsentState::Ready { account, .. } => {
+                let provider = need.provider.id.clone();
+                return Ok(Some(ScheduledConsent { provider, account }));
             }
-            ConsentState::Failed(failure) => return Some(Outcome::Failed(failure)),
+            ConsentState::Needed { prompt: Some(prompt), .. } => {
+                return Err(Box::new(Outcome::AuthorizationRequired(prompt)));
+            }
+            ConsentState::Failed(failure) => return Err(Box::new(Outcome::Failed(failure))),
             ConsentState::RefusedOften => UnaskedBecause::RefusedOften,
             ConsentState::Needed { prompt: None, .. } => UnaskedBecause::LinkWithheld,
         };
-        Some(Outcome::Refused(Refused {
+        Err(Box::new(Outcome::Refused(Refused {
             provider: need.provider.id.clone(),
             title: need.provider.title.clone(),
             account: need.account,
             tool: tool.name.clone(),
             scopes: need.scopes,
             because,
-        }))
+        })))
+    }
+
+    /// Whether the consent that a call was scheduled with is still there.
+    async fn is_still_consented(
+        &self,
+        principal: &Principal,
+        tool: &Tool,
+        call: &ScheduledCall,
+    ) -> bool {
+        let Some(consent) = &call.consent else { return true };
+        let Some(mut need) = self.needs(principal, std::slice::from_ref(&tool.name)).pop() else {
+            return false;
+        };
+        need.account = consent.account.clone();
+        let found = self.readiness_of(principal, vec![need], Asking::Look).await.pop();
+        match found.map(|found| found.state) {
+            Some(ConsentState::Ready { account, .. }) => account == consent.account,
+            _ => false,
+        }
     }
 
     /// Returns why no more calls can wait, or deletes the oldest ended ones that are too many.
@@ -232,7 +244,7 @@ impl Broker {
         ended.sort_by_key(|call| std::cmp::Reverse(call.changed_at()));
         for call in ended.iter().skip(MAX_ENDED_OF_KEY) {
             if let Some(held) = self.store().await?.scheduled(&call.space, &call.id).await? {
-                self.0.scheduled.0.table.delete(&held).await?;
+                self.0.scheduled.table().delete(&held).await?;
             }
         }
         Ok(None)
@@ -263,7 +275,12 @@ impl CallForLater {
         }
     }
 
-    fn record(&self, config: String, created_at: Time) -> ScheduledCall {
+    fn record(
+        &self,
+        config: String,
+        consent: Option<ScheduledConsent>,
+        created_at: Time,
+    ) -> ScheduledCall {
         let Self { call, space, voucher, tool_id, written, run_at } = self.clone();
         let OwnedCall { principal, tool, arguments, client } = call;
         ScheduledCall {
@@ -272,6 +289,7 @@ impl CallForLater {
             space,
             voucher,
             config,
+            consent,
             client,
             tool,
             tool_id,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::{Broker, Call};
-use crate::model::event::{CallOutcome, Event, EventKind};
+use crate::model::event::CallOutcome;
 use crate::model::scheduled::{NotRun, ScheduledCall, ScheduledEnd, ScheduledState, Voucher};
 use crate::model::{Caller, InstanceId, Outcome, Principal, Time, Tool};
 use crate::store::{Held, StoreError};
@@ -77,7 +77,7 @@ impl Broker {
             tokio::select! {
                 () = end.cancelled() => {}
                 () = tokio::time::sleep(wait) => {}
-                () = self.0.scheduled.0.changed.notified() => {}
+                () = self.0.scheduled.changed().notified() => {}
             }
         }
         running.close();
@@ -140,12 +140,12 @@ impl Broker {
         }
         if held.value.is_missed(now) {
             let end = ScheduledEnd::NotRun(NotRun::Missed);
-            self.end_unrun(&held, end, CallOutcome::Missed).await?;
+            self.0.scheduled.end_unrun(&held, end, CallOutcome::Missed, now).await?;
             return Ok(None);
         }
         let state = ScheduledState::Running { by: store.instance().await?, since: now };
         let claimed = ScheduledCall { state, ..held.value.clone() };
-        self.0.scheduled.0.table.replace(claimed, &held).await
+        self.0.scheduled.table().replace(claimed, &held).await
     }
 
     /// Ends the calls of processes that have ended.
@@ -163,31 +163,13 @@ impl Broker {
             }
             let Some(held) = store.scheduled(&due.space, &due.id).await? else { continue };
             if matches!(&held.value.state, ScheduledState::Running { by: now, .. } if *now == by) {
-                self.end_unrun(&held, ScheduledEnd::Lost, CallOutcome::Lost).await?;
+                let (end, now) = (ScheduledEnd::Lost, self.now());
+                self.0.scheduled.end_unrun(&held, end, CallOutcome::Lost, now).await?;
             }
         }
         Ok(())
     }
 
-    /// Ends a call that this process does not run.
-    async fn end_unrun(
-        &self,
-        held: &Held<ScheduledCall>,
-        end: ScheduledEnd,
-        outcome: CallOutcome,
-    ) -> Result<(), StoreError> {
-        let ended = held.value.ended(self.now(), end);
-        if self.0.scheduled.0.table.replace(ended, held).await?.is_some() {
-            self.record_unrun(&held.value, outcome);
-        }
-        Ok(())
-    }
-
-    /// Records a call that was not run. One that was run has recorded itself.
-    fn record_unrun(&self, call: &ScheduledCall, outcome: CallOutcome) {
-        let event = Event::new(EventKind::Call(outcome)).of(&call.caller);
-        self.events().record(&Event { tool: Some(call.tool.clone()), ..event });
-    }
     async fn run_claimed(
         self,
         runner: Arc<Runner>,
@@ -204,12 +186,12 @@ impl Broker {
     /// Runs the call, if everything that allowed it still does.
     async fn outcome_of(&self, runner: &Runner, call: &ScheduledCall) -> ScheduledEnd {
         let Some(principal) = (runner.principal)(&call.caller, &call.voucher) else {
-            self.record_unrun(call, CallOutcome::KeyGone);
+            self.0.scheduled.record_unrun(call, CallOutcome::KeyGone);
             return ScheduledEnd::NotRun(NotRun::KeyGone);
         };
         let catalogue = self.catalogue();
         let Ok(entry) = catalogue.registry().get(call.tool.as_str(), &principal) else {
-            self.record_unrun(call, CallOutcome::UnknownTool);
+            self.0.scheduled.record_unrun(call, CallOutcome::UnknownTool);
             return ScheduledEnd::NotRun(NotRun::ToolGone);
         };
         let request = Call {
@@ -237,7 +219,7 @@ impl Broker {
         let mut ended = held.value.ended(self.now(), end);
         let mut wait = FIRST_END_RETRY;
         for _ in 1..MAX_END_ATTEMPTS {
-            match self.0.scheduled.0.table.replace(ended.clone(), held).await {
+            match self.0.scheduled.table().replace(ended.clone(), held).await {
                 // `None`: it was deleted with what else is stored of its user.
                 Ok(_) => return,
                 // The output is nested too deeply to be read again.
@@ -248,7 +230,7 @@ impl Broker {
                 }
             }
         }
-        if let Err(error) = self.0.scheduled.0.table.replace(ended, held).await {
+        if let Err(error) = self.0.scheduled.table().replace(ended, held).await {
             tracing::warn!(%error, "the end of a scheduled call was not recorded");
         }
     }

@@ -213,6 +213,10 @@ fn not_run(why: NotRun) -> (ErrorKind, &'static str) {
         NotRun::ToolGone => {
             (ErrorKind::ContextDenied, "The call was not run: the user has no such tool any more.")
         }
+        NotRun::Disconnected => (
+            ErrorKind::ToolRequirementsNotMet,
+            "The call was not run: the account that it was scheduled for has been disconnected since. Schedule a call anew to ask for a consent.",
+        ),
         NotRun::NoConsent => (
             ErrorKind::ToolRequirementsNotMet,
             "The call was not run: the user's consent is missing, or does not cover calls while the user is away. Schedule a call anew to ask for it.",

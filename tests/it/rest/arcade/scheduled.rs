@@ -8,7 +8,7 @@ use countersign::app::Access;
 use countersign::broker::once::OwnedCall;
 use countersign::broker::schedule::{CallForLater, Scheduling};
 use countersign::model::scheduled::{ScheduledCall, ScheduledEnd, ScheduledState, Voucher};
-use countersign::model::{Caller, Principal, ToolName, UserId};
+use countersign::model::{Caller, Grant, Principal, ToolName, UserId};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
@@ -125,28 +125,63 @@ async fn a_call_runs_at_its_time_with_a_consent_that_covers_it() {
     world.get("any", &path).await.is_refused(404, "not_found");
 }
 
-/// The user has disconnected the account since, and has connected it again for calls that they see.
+/// Schedules a call of `bob`, and gives the consent that it needs.
+async fn schedule_with_consent(world: &World, body: Value) -> String {
+    let asked = link(&schedule(world, &key_of("app"), body.clone()).await);
+    world.consent("app", "bob", &asked).await;
+    id(&schedule(world, &key_of("app"), body).await.ok())
+}
+
+fn bob() -> Caller {
+    Caller { namespace: Caller::namespace_of_key("app"), user: UserId::new("bob") }
+}
+
 #[tokio::test]
 async fn a_consent_that_covers_no_absence_does_not_run_a_call() {
     let world = World::for_many().await;
     let key = key_of("app");
-    world
-        .consent("app", "bob", &link(&schedule(&world, &key, write("bob", IN_TEN_MINUTES)).await))
-        .await;
-    let scheduled = schedule(&world, &key, write("bob", IN_TEN_MINUTES)).await.ok();
-    let connections = "/v1/admin/user_connections?user_id=bob&provider_id=acme";
-    world.send(Method::DELETE, &key, connections, None, &[]).await.ok();
-    let now = json!({"tool_name": "Notes.Write", "user_id": "bob", "input": {"content": "now"}});
-    world.consent("app", "bob", &link(&schedule(&world, &key, now).await)).await;
+    let scheduled = schedule_with_consent(&world, write("bob", IN_TEN_MINUTES)).await;
+    // As if a later version had a way to take that part of a consent back.
+    let held = world.broker().store().await.unwrap().grants(&bob()).await.unwrap().remove(0);
+    let narrowed = Grant { away: false, ..held.value.clone() };
+    let table = world.server.tables_of_a_peer().grants;
+    table.replace(narrowed, &held).await.unwrap().unwrap();
     world.pass(MINUTES(10));
     schedule(&world, &key, star("bob", "far/away", "2027-12-01T00:00:00")).await.ok();
-    let call = ended(&world, &key, &id(&scheduled)).await;
+    let call = ended(&world, &key, &scheduled).await;
     assert_not_run(
         &call,
         "TOOL_REQUIREMENTS_NOT_MET",
         "does not cover calls while the user is away",
     );
     assert!(world.provider.calls().is_empty());
+}
+
+/// The account is disconnected, and its user consents later to another call while they are away.
+#[tokio::test]
+async fn a_disconnected_account_ends_the_calls_that_wait_for_it() {
+    let world = World::for_many().await;
+    let key = key_of("app");
+    let first = schedule_with_consent(&world, write("bob", IN_TEN_MINUTES)).await;
+    let other = star("bob", "a/b", IN_TEN_MINUTES);
+    let without_account = id(&schedule(&world, &key, other).await.ok());
+    let connections = "/v1/admin/user_connections?user_id=bob&provider_id=acme";
+    world.send(Method::DELETE, &key, connections, None, &[]).await.ok();
+    let call = look(&world, &key, &first).await;
+    assert_not_run(&call, "TOOL_REQUIREMENTS_NOT_MET", "has been disconnected since");
+    assert_eq!(look(&world, &key, &without_account).await["execution_status"], "pending");
+    let read = json!({
+        "tool_name": "Notes.Read", "user_id": "bob", "input": {"id": 1}, "run_at": IN_TEN_MINUTES,
+    });
+    let second = schedule_with_consent(&world, read).await;
+    world.pass(MINUTES(10));
+    for id in [&second, &without_account] {
+        assert_eq!(ended(&world, &key, id).await["execution_status"], "completed");
+    }
+    let calls = world.provider.calls();
+    assert!(calls.iter().all(|call| !call.starts_with("POST /notes")), "{calls:?}");
+    assert_eq!(calls.len(), 2, "{calls:?}");
+    assert_eq!(look(&world, &key, &first).await, call);
 }
 
 #[tokio::test]
@@ -317,7 +352,7 @@ async fn scheduled_calls_go_with_their_user() {
     for user in ["bob", "eve"] {
         schedule(&world, &key_of("app"), star(user, "a/b", IN_TEN_MINUTES)).await.ok();
     }
-    let bob = Caller { namespace: Caller::namespace_of_key("app"), user: UserId::new("bob") };
+    let bob = bob();
     let users = world.server.app.broker.users();
     assert!(users.who_began().await.unwrap().contains(&bob));
     world.pass(MINUTES(1));
