@@ -38,6 +38,8 @@ pub struct Call<'a> {
     pub arguments: Option<Map<String, Value>>,
     /// Name that the client gives itself; shown on the connect page, not trusted.
     pub client: Option<String>,
+    /// Account that the call means, instead of the one that its arguments mean now.
+    pub account: Option<&'a AccountName>,
     /// Plan run that the call is a step of, as its client names it. What the user confirms and
     /// consents to for one run does not count for another.
     pub run: Option<&'a str>,
@@ -46,7 +48,7 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// Creates a call without arguments, client and plan run.
     pub fn new(principal: &'a Principal, tool: &'a str) -> Self {
-        Self { principal, tool, arguments: None, client: None, run: None }
+        Self { principal, tool, arguments: None, client: None, account: None, run: None }
     }
 }
 
@@ -124,6 +126,11 @@ impl Broker {
             Ok(accepted) => accepted,
             Err(problem) => return unfit(tool, problem),
         };
+        let account = match (call.account, account) {
+            (Some(account), _) => Meant::Exactly(account),
+            (None, Some(name)) => Meant::Named(name),
+            (None, None) => Meant::Unnamed,
+        };
         let sending = Sending {
             broker: self,
             tool,
@@ -174,6 +181,16 @@ struct Run<'a> {
     links: Links,
 }
 
+/// Account that a call means.
+enum Meant<'a> {
+    /// The only one, or the default.
+    Unnamed,
+    /// The one of this name or label.
+    Named(String),
+    /// The one of exactly this name.
+    Exactly(&'a AccountName),
+}
+
 /// Whether a link is made for a consent that a call needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Links {
@@ -202,11 +219,13 @@ impl Run<'_> {
 
     /// Executes with the caller's grant: one refresh after a 401, a step-up after
     /// `insufficient_scope`, and no third try.
-    async fn with_grant(&self, account: Option<String>, asked_by: AskedBy) -> Outcome {
+    async fn with_grant(&self, account: Meant<'_>, asked_by: AskedBy) -> Outcome {
+        let (accounts, caller) = (&self.broker.0.accounts, &self.principal.caller);
         let connection = match account {
-            None => self.broker.0.accounts.unnamed(&self.principal.caller, self.provider).await,
-            Some(name) => {
-                self.broker.0.accounts.named(&self.principal.caller, self.provider, &name).await
+            Meant::Unnamed => accounts.unnamed(caller, self.provider).await,
+            Meant::Named(name) => accounts.named(caller, self.provider, &name).await,
+            Meant::Exactly(account) => {
+                accounts.exactly(caller, self.provider, account).await.map_err(ChoiceError::Access)
             }
         };
         match connection {

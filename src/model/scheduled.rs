@@ -57,6 +57,9 @@ pub struct ScheduledConsent {
     pub provider: ProviderId,
     /// The account that the call meant when it was scheduled.
     pub account: AccountName,
+    /// Stable id of the account at the provider, if the provider told it.
+    #[serde(default)]
+    pub identity: Option<String>,
 }
 
 /// How far a scheduled call has come.
@@ -100,6 +103,9 @@ pub enum NotRun {
     ToolGone,
     /// Its user has disconnected the account before its time.
     Disconnected,
+    /// Its user has connected another account of the provider under the name of the one that it was
+    /// scheduled for.
+    OtherAccount,
     /// The user's consent is missing, or does not cover calls while they are away.
     NoConsent,
 }

@@ -18,11 +18,12 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 
 use super::call::{CallError, unfit};
+use super::grant::access::AccessError;
 use super::once::{OnceAnswer, OnceError, OnceKey, OwnedCall};
 use super::ready::{Asking, ConsentState, ProviderConsent};
 use super::{Broker, MAX_WRITE_ATTEMPTS};
-use crate::model::scheduled::{ScheduledCall, ScheduledConsent, ScheduledState, Voucher};
-use crate::model::{AccountName, Outcome, Principal, Refused, Time, Tool, UnaskedBecause, secret};
+use crate::model::scheduled::{NotRun, ScheduledCall, ScheduledConsent, ScheduledState, Voucher};
+use crate::model::{AccountName, Outcome, Refused, Time, Tool, UnaskedBecause, secret};
 use crate::registry::{Accepted, accept};
 use crate::store::StoreError;
 
@@ -109,7 +110,7 @@ impl Broker {
             // The end of the consent, or the deletion of the user's data, may have looked before the
             // record was there.
             if store.is_cut_off(&held.value.caller, began_at).await?
-                || !self.is_still_consented(principal, entry.tool(), &held.value).await
+                || !matches!(self.consent_problem(&held.value).await, Ok(None))
             {
                 records.table().delete_last(held).await?;
                 continue;
@@ -189,9 +190,9 @@ impl Broker {
         let found = self.readiness_of(principal, vec![need], asking).await.pop();
         let Some(ProviderConsent { need, state }) = found else { return Ok(None) };
         let because = match state {
-            ConsentState::Ready { account, .. } => {
-                let provider = need.provider.id.clone();
-                return Ok(Some(ScheduledConsent { provider, account }));
+            ConsentState::Ready { account, identity, .. } => {
+                let (provider, identity) = (need.provider.id.clone(), identity.map(|it| it.id));
+                return Ok(Some(ScheduledConsent { provider, account, identity }));
             }
             ConsentState::Needed { prompt: Some(prompt), .. } => {
                 return Err(Box::new(Outcome::AuthorizationRequired(prompt)));
@@ -210,23 +211,25 @@ impl Broker {
         })))
     }
 
-    /// Whether the consent that a call was scheduled with is still there.
-    async fn is_still_consented(
-        &self,
-        principal: &Principal,
-        tool: &Tool,
-        call: &ScheduledCall,
-    ) -> bool {
-        let Some(consent) = &call.consent else { return true };
-        let Some(mut need) = self.needs(principal, std::slice::from_ref(&tool.name)).pop() else {
-            return false;
+    /// Returns why a call must not use the consent to the account that it was scheduled for; `None`
+    /// if it may, or needs none. Another account that is connected later is no substitute.
+    async fn consent_problem(&self, call: &ScheduledCall) -> Result<Option<NotRun>, AccessError> {
+        let Some(ScheduledConsent { provider, account, identity }) = &call.consent else {
+            return Ok(None);
         };
-        need.account = consent.account.clone();
-        let found = self.readiness_of(principal, vec![need], Asking::Look).await.pop();
-        match found.map(|found| found.state) {
-            Some(ConsentState::Ready { account, .. }) => account == consent.account,
-            _ => false,
-        }
+        let Some(provider) = self.provider_of(&call.caller, provider).await? else {
+            return Ok(Some(NotRun::NoConsent));
+        };
+        let connection = self.0.accounts.exactly(&call.caller, &provider, account).await?;
+        // A consent that is held in memory counts like a stored one.
+        self.0.consents.retry_save(&connection.name()).await?;
+        let grant = self.0.grants.grant_of(&connection).await?.map(|held| held.value);
+        let Some(grant) = grant.filter(|grant| grant.ended.is_none()) else {
+            return Ok(Some(NotRun::NoConsent));
+        };
+        let now = grant.identity.map(|it| it.id);
+        let is_same = identity.is_none() || *identity == now;
+        Ok((!is_same).then_some(NotRun::OtherAccount))
     }
 
     /// Returns why no more calls can wait, or deletes the oldest ended ones that are too many.

@@ -194,9 +194,15 @@ impl Broker {
             self.0.scheduled.record_unrun(call, CallOutcome::UnknownTool);
             return ScheduledEnd::NotRun(NotRun::ToolGone);
         };
+        // Where it cannot be found out, the call itself fails, and says why.
+        if let Ok(Some(why)) = self.consent_problem(call).await {
+            self.0.scheduled.record_unrun(call, CallOutcome::ConsentRequired);
+            return ScheduledEnd::NotRun(why);
+        }
         let request = Call {
             arguments: Some(call.arguments.clone()),
             client: Some(call.client.clone()),
+            account: call.consent.as_ref().map(|consent| &consent.account),
             ..Call::new(&principal, call.tool.as_str())
         };
         match self.call_while_away(request).await {

@@ -217,6 +217,10 @@ fn not_run(why: NotRun) -> (ErrorKind, &'static str) {
             ErrorKind::ToolRequirementsNotMet,
             "The call was not run: the account that it was scheduled for has been disconnected since. Schedule a call anew to ask for a consent.",
         ),
+        NotRun::OtherAccount => (
+            ErrorKind::ToolRequirementsNotMet,
+            "The call was not run: the user has connected another account since, in place of the one that it was scheduled for. Schedule a call anew to use that one.",
+        ),
         NotRun::NoConsent => (
             ErrorKind::ToolRequirementsNotMet,
             "The call was not run: the user's consent is missing, or does not cover calls while the user is away. Schedule a call anew to ask for it.",

@@ -184,6 +184,35 @@ async fn a_disconnected_account_ends_the_calls_that_wait_for_it() {
     assert_eq!(look(&world, &key, &first).await, call);
 }
 
+/// A second account would make it unclear which one a call without a name means.
+#[tokio::test]
+async fn a_call_runs_with_the_account_that_it_was_scheduled_for() {
+    let world = World::for_many_with_accounts().await;
+    let key = key_of("app");
+    let named = |account: &str| {
+        let mut body = write("bob", IN_TEN_MINUTES);
+        body["input"]["account"] = account.into();
+        body
+    };
+    schedule_with_consent(&world, named("work")).await;
+    let unnamed = id(&schedule(&world, &key, write("bob", IN_TEN_MINUTES)).await.ok());
+    schedule_with_consent(&world, named("private")).await;
+    let table = world.server.tables_of_a_peer().scheduled;
+    let store = world.broker().store().await.unwrap();
+    let held =
+        store.scheduled("key:app", unnamed.trim_start_matches("te_")).await.unwrap().unwrap();
+    assert_eq!(held.value.consent.as_ref().unwrap().account.as_str(), "work");
+    // As if the provider had named another account than it does now.
+    let mut replaced = ScheduledCall { id: "replaced".into(), ..held.value };
+    replaced.consent.as_mut().unwrap().identity = Some("7".into());
+    table.put(replaced).await.unwrap().unwrap();
+    world.pass(MINUTES(10));
+    let call = ended(&world, &key, &unnamed).await;
+    assert_eq!(call["execution_status"], "completed", "{call}");
+    let call = ended(&world, &key, "te_replaced").await;
+    assert_not_run(&call, "TOOL_REQUIREMENTS_NOT_MET", "connected another account since");
+}
+
 #[tokio::test]
 async fn a_key_is_checked_again_when_a_call_runs() {
     let world = World::for_many().await;
