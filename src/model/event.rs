@@ -82,6 +82,8 @@ words! {
         Missed = "missed",
         /// Scheduled with a key that is not accepted any more.
         KeyGone = "key_gone",
+        /// Scheduled; the tool has been changed since.
+        ToolChanged = "tool_changed",
         /// Scheduled; its user has disconnected the account before its time.
         Disconnected = "disconnected",
         /// Scheduled; the process that ran it has ended, so it is not known whether it ran.

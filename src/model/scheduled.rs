@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{AccountName, Caller, InstanceId, ProviderId, Time, ToolName};
+use super::tool::{Action, HttpAction, Input};
+use super::{AccountName, Caller, InstanceId, ProviderId, Time, Tool, ToolName, secret};
 
 /// Longest delay of a call; a later one is not run. What its user wanted at nine may be wrong at
 /// noon.
@@ -25,6 +26,10 @@ pub struct ScheduledCall {
     /// Digest of the path of the `tools.toml` under which it was scheduled. A server with another
     /// one, where a tool of this name may be another tool, does not run it.
     pub config: String,
+    /// [`fingerprint`] of the tool when it was scheduled. A tool that does something else since is
+    /// not run. `None` in records of earlier versions.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     /// The consent that it was scheduled with; `None` if its tool needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent: Option<ScheduledConsent>,
@@ -60,6 +65,18 @@ pub struct ScheduledConsent {
     /// Stable id of the account at the provider, if the provider told it.
     #[serde(default)]
     pub identity: Option<String>,
+}
+
+/// Digest of what a tool sends, where to, and with which credential. `credential` describes that, and
+/// holds no secret. Titles, descriptions and the treatment of the answer do not count.
+pub fn fingerprint(tool: &Tool, credential: &str) -> String {
+    let Action::Http(action) = &tool.action;
+    let HttpAction { method, origin, path, query, headers, body, .. } = action;
+    let Input::Params(params) = &tool.input;
+    let defaults: Vec<_> = params.iter().map(|it| (&it.name, &it.default)).collect();
+    let request = (method, origin, path, query, headers, body, defaults);
+    let json = serde_json::to_string(&(request, &tool.provider, &tool.scopes, credential));
+    secret::fingerprint(&json.unwrap_or_default())
 }
 
 /// How far a scheduled call has come.
@@ -101,6 +118,8 @@ pub enum NotRun {
     KeyGone,
     /// The user has no such tool any more.
     ToolGone,
+    /// The tool sends another request than when the call was scheduled, or with another credential.
+    ToolChanged,
     /// Its user has disconnected the account before its time.
     Disconnected,
     /// Its user has connected another account of the provider under the name of the one that it was
@@ -168,6 +187,7 @@ impl ScheduledCall {
             space: self.space.clone(),
             voucher: self.voucher.clone(),
             config: self.config.clone(),
+            fingerprint: self.fingerprint.clone(),
             consent: self.consent.clone(),
             client: self.client.clone(),
             tool: self.tool.clone(),
@@ -212,6 +232,7 @@ mod tests {
             space: "local".into(),
             voucher: Voucher::Machine,
             config: String::new(),
+            fingerprint: None,
             consent: None,
             client: "client".into(),
             tool: ToolName::new("write"),

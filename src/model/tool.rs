@@ -264,10 +264,11 @@ impl Template {
 
 /// Arguments that a tool takes.
 ///
-/// A tool whose server describes its arguments by a JSON Schema becomes a variant here. Three
+/// A tool whose server describes its arguments by a JSON Schema becomes a variant here. Four
 /// places depend on the form: the schema for clients (`registry/schema.rs`), the acceptance of
-/// arguments (`registry/arguments/mod.rs`), and the parameters that page a list
-/// (`upstream/truncate/paging.rs`).
+/// arguments (`registry/arguments/mod.rs`), the parameters that page a list
+/// (`upstream/truncate/paging.rs`), and the fingerprint of a scheduled call's tool
+/// (`model/scheduled.rs`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Input {

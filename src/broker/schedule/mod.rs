@@ -1,5 +1,6 @@
 //! Calls that run at a time that their client has chosen, perhaps while their user is away.
 //!
+//! - [`check`]: the consent and the tool, when a call is scheduled and when it runs
 //! - [`run`]: runs them at their time, each at most once
 //! - [`records`]: their records; ends those whose consent ends before their time
 //!
@@ -7,6 +8,7 @@
 //! allows it is checked again when it runs. Every method takes the space of the client's key
 //! ([`RestCaller::space`](crate::identity::RestCaller::space)), and finds nothing of another one.
 
+mod check;
 mod records;
 pub mod run;
 
@@ -17,14 +19,11 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 
-use super::call::{CallError, unfit};
-use super::grant::access::AccessError;
+use super::call::CallError;
 use super::once::{OnceAnswer, OnceError, OnceKey, OwnedCall};
-use super::ready::{Asking, ConsentState, ProviderConsent};
-use super::{Broker, MAX_WRITE_ATTEMPTS};
-use crate::model::scheduled::{NotRun, ScheduledCall, ScheduledConsent, ScheduledState, Voucher};
-use crate::model::{AccountName, Outcome, Refused, Time, Tool, UnaskedBecause, secret};
-use crate::registry::{Accepted, accept};
+use super::{Broker, MAX_WRITE_ATTEMPTS, caller_failures};
+use crate::model::scheduled::{ScheduledCall, ScheduledState, Voucher};
+use crate::model::{Outcome, Time, Tool, secret};
 use crate::store::StoreError;
 
 /// How far `run_at` may lie in the past: the client's clock may be slow. The call then runs at once.
@@ -95,6 +94,15 @@ impl Broker {
         if let Some(problem) = later.problem(entry.tool(), self.now()) {
             return Ok(Scheduling::Unfit(problem));
         }
+        let config = &self.0.parts.config;
+        let fingerprint = self.tool_fingerprint(&catalogue, &principal.caller, entry.tool()).await;
+        let fingerprint = match fingerprint {
+            Ok(fingerprint) => fingerprint,
+            Err(error) => {
+                let failure = caller_failures::no_access(&error, principal);
+                return Ok(Scheduling::NotYet(Box::new(Outcome::Failed(failure))));
+            }
+        };
         for _ in 0..MAX_WRITE_ATTEMPTS {
             let began_at = self.now();
             let consent = match self.consent_for_later(entry.tool(), &later).await {
@@ -104,7 +112,7 @@ impl Broker {
             if let Some(problem) = self.make_room(&later).await? {
                 return Ok(Scheduling::Unfit(problem));
             }
-            let call = later.record(self.0.parts.config.clone(), consent, began_at);
+            let call = ScheduledCall { consent, ..later.record(config, &fingerprint, began_at) };
             let (records, store) = (&self.0.scheduled, self.store().await?);
             let Some(held) = records.table().put(call).await? else { continue };
             // The end of the consent, or the deletion of the user's data, may have looked before the
@@ -170,68 +178,6 @@ impl Broker {
         Ok(self.store().await?.scheduled(space, id).await?.map(|held| held.value))
     }
 
-    /// Returns the consent that lets the call run while its user is away, if its tool needs one; else
-    /// how the call would end now.
-    async fn consent_for_later(
-        &self,
-        tool: &Tool,
-        later: &CallForLater,
-    ) -> Result<Option<ScheduledConsent>, Box<Outcome>> {
-        let OwnedCall { principal, arguments, client, .. } = &later.call;
-        let account = match accept(tool, Some(arguments.clone())) {
-            Ok(Accepted { account, .. }) => account,
-            Err(problem) => return Err(Box::new(unfit(tool, problem))),
-        };
-        let Some(mut need) = self.needs(principal, std::slice::from_ref(&tool.name)).pop() else {
-            return Ok(None);
-        };
-        need.account = account.map(AccountName::new).unwrap_or_default();
-        let asking = Asking::Link { client: Some(client), next: None, away: true };
-        let found = self.readiness_of(principal, vec![need], asking).await.pop();
-        let Some(ProviderConsent { need, state }) = found else { return Ok(None) };
-        let because = match state {
-            ConsentState::Ready { account, identity, .. } => {
-                let (provider, identity) = (need.provider.id.clone(), identity.map(|it| it.id));
-                return Ok(Some(ScheduledConsent { provider, account, identity }));
-            }
-            ConsentState::Needed { prompt: Some(prompt), .. } => {
-                return Err(Box::new(Outcome::AuthorizationRequired(prompt)));
-            }
-            ConsentState::Failed(failure) => return Err(Box::new(Outcome::Failed(failure))),
-            ConsentState::RefusedOften => UnaskedBecause::RefusedOften,
-            ConsentState::Needed { prompt: None, .. } => UnaskedBecause::LinkWithheld,
-        };
-        Err(Box::new(Outcome::Refused(Refused {
-            provider: need.provider.id.clone(),
-            title: need.provider.title.clone(),
-            account: need.account,
-            tool: tool.name.clone(),
-            scopes: need.scopes,
-            because,
-        })))
-    }
-
-    /// Returns why a call must not use the consent to the account that it was scheduled for; `None`
-    /// if it may, or needs none. Another account that is connected later is no substitute.
-    async fn consent_problem(&self, call: &ScheduledCall) -> Result<Option<NotRun>, AccessError> {
-        let Some(ScheduledConsent { provider, account, identity }) = &call.consent else {
-            return Ok(None);
-        };
-        let Some(provider) = self.provider_of(&call.caller, provider).await? else {
-            return Ok(Some(NotRun::NoConsent));
-        };
-        let connection = self.0.accounts.exactly(&call.caller, &provider, account).await?;
-        // A consent that is held in memory counts like a stored one.
-        self.0.consents.retry_save(&connection.name()).await?;
-        let grant = self.0.grants.grant_of(&connection).await?.map(|held| held.value);
-        let Some(grant) = grant.filter(|grant| grant.ended.is_none()) else {
-            return Ok(Some(NotRun::NoConsent));
-        };
-        let now = grant.identity.map(|it| it.id);
-        let is_same = identity.is_none() || *identity == now;
-        Ok((!is_same).then_some(NotRun::OtherAccount))
-    }
-
     /// Returns why no more calls can wait, or deletes the oldest ended ones that are too many.
     async fn make_room(&self, later: &CallForLater) -> Result<Option<Unschedulable>, StoreError> {
         let (mut ended, waiting): (Vec<_>, Vec<_>) =
@@ -278,12 +224,7 @@ impl CallForLater {
         }
     }
 
-    fn record(
-        &self,
-        config: String,
-        consent: Option<ScheduledConsent>,
-        created_at: Time,
-    ) -> ScheduledCall {
+    fn record(&self, config: &str, fingerprint: &str, created_at: Time) -> ScheduledCall {
         let Self { call, space, voucher, tool_id, written, run_at } = self.clone();
         let OwnedCall { principal, tool, arguments, client } = call;
         ScheduledCall {
@@ -291,8 +232,9 @@ impl CallForLater {
             caller: principal.caller,
             space,
             voucher,
-            config,
-            consent,
+            config: config.to_owned(),
+            fingerprint: Some(fingerprint.to_owned()),
+            consent: None,
             client,
             tool,
             tool_id,

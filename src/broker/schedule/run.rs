@@ -109,7 +109,7 @@ impl Broker {
     }
 
     async fn agenda(&self) -> Result<Agenda, StoreError> {
-        let (now, config) = (self.now(), &self.0.parts.config);
+        let now = self.now();
         let mut agenda = Agenda::default();
         let look = |call: &ScheduledCall| {
             let due =
@@ -117,8 +117,6 @@ impl Broker {
             match &call.state {
                 ScheduledState::Running { by, .. } => agenda.running.push((due(), by.clone())),
                 ScheduledState::Ended { .. } => {}
-                // A server with another `tools.toml` only ends calls that are missed.
-                ScheduledState::Waiting if call.config != *config && !call.is_missed(now) => {}
                 ScheduledState::Waiting if call.run_at <= now => agenda.due.push(due()),
                 ScheduledState::Waiting => {
                     let earliest = agenda.next.map_or(call.run_at, |next| next.min(call.run_at));
@@ -141,6 +139,10 @@ impl Broker {
         if held.value.is_missed(now) {
             let end = ScheduledEnd::NotRun(NotRun::Missed);
             self.0.scheduled.end_unrun(&held, end, CallOutcome::Missed, now).await?;
+            return Ok(None);
+        }
+        // Under another `tools.toml`, a tool of this name may be another tool.
+        if held.value.config != self.0.parts.config {
             return Ok(None);
         }
         let state = ScheduledState::Running { by: store.instance().await?, since: now };
@@ -194,7 +196,12 @@ impl Broker {
             self.0.scheduled.record_unrun(call, CallOutcome::UnknownTool);
             return ScheduledEnd::NotRun(NotRun::ToolGone);
         };
-        // Where it cannot be found out, the call itself fails, and says why.
+        // If the credential cannot be looked up, the call itself fails, and says why.
+        let fingerprint = self.tool_fingerprint(&catalogue, &call.caller, entry.tool()).await;
+        if call.fingerprint.is_some() && fingerprint.is_ok_and(|it| Some(it) != call.fingerprint) {
+            self.0.scheduled.record_unrun(call, CallOutcome::ToolChanged);
+            return ScheduledEnd::NotRun(NotRun::ToolChanged);
+        }
         if let Ok(Some(why)) = self.consent_problem(call).await {
             self.0.scheduled.record_unrun(call, CallOutcome::ConsentRequired);
             return ScheduledEnd::NotRun(why);

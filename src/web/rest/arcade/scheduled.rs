@@ -213,6 +213,10 @@ fn not_run(why: NotRun) -> (ErrorKind, &'static str) {
         NotRun::ToolGone => {
             (ErrorKind::ContextDenied, "The call was not run: the user has no such tool any more.")
         }
+        NotRun::ToolChanged => (
+            ErrorKind::ContextDenied,
+            "The call was not run: the operator has changed the tool since, so it would do something else. Look at the tool and schedule the call anew.",
+        ),
         NotRun::Disconnected => (
             ErrorKind::ToolRequirementsNotMet,
             "The call was not run: the account that it was scheduled for has been disconnected since. Schedule a call anew to ask for a consent.",

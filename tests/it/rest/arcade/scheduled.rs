@@ -46,8 +46,10 @@ async fn look(world: &World, key: &str, id: &str) -> Value {
 
 /// Has the server look for calls that are due, and returns this one when it has ended.
 async fn ended(world: &World, key: &str, id: &str) -> Value {
-    let far = star("", "far/away", "2027-12-01T00:00:00");
-    schedule(world, "any", far).await;
+    // One of the two users is one of this key.
+    for user in ["", "bob"] {
+        schedule(world, key, star(user, "far/away", "2027-12-01T00:00:00")).await;
+    }
     wait_until_async("the end of a scheduled call", async || {
         let status = look(world, key, id).await["execution_status"].clone();
         status == "completed" || status == "failed"
@@ -243,6 +245,45 @@ async fn the_users_of_a_tool_are_checked_again_when_a_call_runs() {
     let world = world.restarted_with(tool, narrowed, MINUTES(10)).await;
     let call = ended(&world, &key_of("plain"), &of_plain).await;
     assert_not_run(&call, "CONTEXT_DENIED", "no such tool");
+    assert!(world.provider.calls().is_empty());
+}
+
+/// The operator has changed what the tool sends, and then only how it is described.
+#[tokio::test]
+async fn a_tool_that_has_changed_is_not_run() {
+    for (written, instead, why) in [
+        (
+            "PUT ORIGIN/star/{owner}/{repo}",
+            "DELETE ORIGIN/star/{owner}/{repo}",
+            Some("changed the tool"),
+        ),
+        ("/star/{owner}/{repo}", "/stars/{owner}/{repo}", Some("changed the tool")),
+        ("Stars a repository.", "Stars a repository of somebody.", None),
+    ] {
+        let world = World::on_machine().await;
+        let scheduled = id(&schedule(&world, "any", star("", "a/b", IN_TEN_MINUTES)).await.ok());
+        let origin = world.provider.origin().to_owned();
+        let (written, instead) =
+            (written.replace("ORIGIN", &origin), instead.replace("ORIGIN", &origin));
+        let world = world.restarted_with(&written, &instead, MINUTES(10)).await;
+        let call = ended(&world, "any", &scheduled).await;
+        match why {
+            Some(why) => assert_not_run(&call, "CONTEXT_DENIED", why),
+            None => assert_eq!(call["execution_status"], "completed", "{call}"),
+        }
+        assert_eq!(world.provider.calls().len(), usize::from(why.is_none()));
+    }
+}
+
+/// The client of the provider is another one, so no consent to it is there.
+#[tokio::test]
+async fn a_call_does_not_run_as_another_client_of_its_provider() {
+    let world = World::for_many().await;
+    let scheduled = schedule_with_consent(&world, write("bob", IN_TEN_MINUTES)).await;
+    let world =
+        world.restarted_with("client_id = \"us\"", "client_id = \"others\"", MINUTES(10)).await;
+    let call = ended(&world, &key_of("app"), &scheduled).await;
+    assert_not_run(&call, "CONTEXT_DENIED", "changed the tool");
     assert!(world.provider.calls().is_empty());
 }
 
