@@ -47,6 +47,7 @@ pub mod secret;
 pub mod secret_ref;
 pub mod server_auth;
 pub mod session;
+pub mod shares;
 pub mod text;
 pub mod time;
 pub mod tool;

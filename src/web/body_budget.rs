@@ -17,9 +17,9 @@ use http_body_util::BodyExt as _;
 
 use super::problem::Problem;
 use super::rest::answer::{ErrorName, face_of, problem};
-use super::shares::{NoShare, Share, Shares};
 use crate::identity::RestCaller;
 use crate::model::Principal;
+use crate::model::shares::{NoShare, Share, Shares};
 
 /// Bytes of the bodies of all keys; a request beyond it is refused with 503. Parsed, the worst body
 /// takes seven times its size.

@@ -31,7 +31,6 @@ mod problem;
 pub mod public_origin;
 pub mod rest;
 pub mod routes;
-mod shares;
 pub mod well_known;
 
 use std::sync::Arc;

@@ -5,17 +5,19 @@
 //! had its effect, and it is never run again.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::{Broker, Call};
 use crate::model::event::CallOutcome;
 use crate::model::scheduled::{NotRun, ScheduledCall, ScheduledEnd, ScheduledState, Voucher};
+use crate::model::shares::{Share, Shares};
 use crate::model::{Caller, InstanceId, Outcome, Principal, Time, Tool};
 use crate::store::{Held, StoreError};
 
@@ -25,6 +27,9 @@ const MAX_SLEEP: Duration = Duration::from_secs(30);
 const MIN_SLEEP: Duration = Duration::from_millis(10);
 /// Calls that run at once; further ones wait.
 const MAX_RUNNING: usize = 32;
+/// Calls of one key that run at once; further ones wait, so that a key whose calls are slow leaves
+/// room for those of the others.
+const MAX_RUNNING_OF_KEY: usize = 8;
 /// Attempts to write the end of a call; each waits twice as long as the one before.
 const MAX_END_ATTEMPTS: u32 = 6;
 const FIRST_END_RETRY: Duration = Duration::from_millis(500);
@@ -48,6 +53,26 @@ struct Due {
     run_at: Time,
 }
 
+/// Room for the calls that run at once.
+struct Slots {
+    shares: Arc<Shares>,
+    /// Notified with each slot that is free again.
+    freed: Notify,
+}
+
+/// The slot of a running call; free again when this is dropped.
+struct Slot {
+    share: Option<Share>,
+    of: Arc<Slots>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.share.take();
+        self.of.freed.notify_one();
+    }
+}
+
 /// Calls to look after, by the latest look.
 #[derive(Default)]
 struct Agenda {
@@ -63,49 +88,59 @@ impl Broker {
     /// ended.
     pub async fn run_scheduled(&self, runner: Runner, end: CancellationToken) {
         let (runner, running) = (Arc::new(runner), TaskTracker::new());
-        let slots = Arc::new(Semaphore::new(MAX_RUNNING));
+        let shares = Shares::new(MAX_RUNNING, MAX_RUNNING_OF_KEY);
+        let slots = Arc::new(Slots { shares, freed: Notify::new() });
         let mut is_failing = false;
         while !end.is_cancelled() {
-            let looked = self.begin_due(&runner, &running, &slots, &end).await;
+            let looked = self.run_due(&runner, &running, &slots, &end).await;
             if let (Err(error), false) = (&looked, is_failing) {
                 tracing::warn!(%error, hint = error.hint(), "scheduled calls cannot be looked up");
             }
             is_failing = looked.is_err();
-            let next = looked.ok().flatten();
-            let wait = next.map_or(MAX_SLEEP, |next| next.since(self.now()));
-            let wait = wait.clamp(MIN_SLEEP, MAX_SLEEP);
-            tokio::select! {
-                () = end.cancelled() => {}
-                () = tokio::time::sleep(wait) => {}
-                () = self.0.scheduled.changed().notified() => {}
+            if is_failing {
+                self.sleep(None, &end).await;
             }
         }
         running.close();
         running.wait().await;
     }
 
-    /// Begins what is due, and ends what can no longer run. Returns the time of the next call.
-    async fn begin_due(
+    /// Looks for calls once, ends what can no longer run, and begins what is due as there is room.
+    /// Returns when it is time for the next look.
+    async fn run_due(
         &self,
         runner: &Arc<Runner>,
         running: &TaskTracker,
-        slots: &Arc<Semaphore>,
+        slots: &Arc<Slots>,
         end: &CancellationToken,
-    ) -> Result<Option<Time>, StoreError> {
+    ) -> Result<(), StoreError> {
         let Agenda { mut due, next, running: others } = self.agenda().await?;
         self.end_lost(others).await?;
-        due.sort_by_key(|due| due.run_at);
-        for due in due {
-            let slot = tokio::select! {
-                slot = Arc::clone(slots).acquire_owned() => slot,
-                () = end.cancelled() => break,
-            };
-            let Ok(slot) = slot else { break };
-            if let Some(held) = self.claim(&due).await? {
-                running.spawn(self.clone().run_claimed(Arc::clone(runner), held, slot));
+        let mut slept = pin!(self.sleep(next, end));
+        loop {
+            while let Some((next, slot)) = next_with_slot(&mut due, slots) {
+                if end.is_cancelled() {
+                    return Ok(());
+                }
+                if let Some(held) = self.claim(&next).await? {
+                    running.spawn(self.clone().run_claimed(Arc::clone(runner), held, slot));
+                }
+            }
+            tokio::select! {
+                () = &mut slept => return Ok(()),
+                () = slots.freed.notified(), if !due.is_empty() => {}
             }
         }
-        Ok(next)
+    }
+
+    /// Returns at the time of the next call, or when one has been scheduled, or at `end`.
+    async fn sleep(&self, next: Option<Time>, end: &CancellationToken) {
+        let wait = next.map_or(MAX_SLEEP, |next| next.since(self.now()));
+        tokio::select! {
+            () = end.cancelled() => {}
+            () = tokio::time::sleep(wait.clamp(MIN_SLEEP, MAX_SLEEP)) => {}
+            () = self.0.scheduled.changed().notified() => {}
+        }
     }
 
     async fn agenda(&self) -> Result<Agenda, StoreError> {
@@ -172,12 +207,7 @@ impl Broker {
         Ok(())
     }
 
-    async fn run_claimed(
-        self,
-        runner: Arc<Runner>,
-        held: Held<ScheduledCall>,
-        _slot: OwnedSemaphorePermit,
-    ) {
+    async fn run_claimed(self, runner: Arc<Runner>, held: Held<ScheduledCall>, _slot: Slot) {
         let (broker, call) = (self.clone(), held.value.clone());
         // A task of its own: after a panic, too, the end is recorded.
         let run = tokio::spawn(async move { broker.outcome_of(&runner, &call).await });
@@ -247,4 +277,14 @@ impl Broker {
             tracing::warn!(%error, "the end of a scheduled call was not recorded");
         }
     }
+}
+
+/// Removes and returns the call that begins next, with a slot for it: the earliest one of the key of
+/// which the fewest run. `None` if there is no room.
+fn next_with_slot(due: &mut Vec<Due>, slots: &Arc<Slots>) -> Option<(Due, Slot)> {
+    let by_turn = |due: &&Due| (slots.shares.held_by(&due.space), due.run_at);
+    let at = due.iter().enumerate().min_by_key(|(_, due)| by_turn(due)).map(|(at, _)| at)?;
+    let share = slots.shares.take(&due.get(at)?.space, 1).ok()?;
+    let slot = Slot { share: Some(share), of: Arc::clone(slots) };
+    Some((due.swap_remove(at), slot))
 }

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::RestCaller;
-use crate::web::shares::{Share, Shares};
+use crate::model::shares::{Share, Shares};
 
 /// Most requests at once; further ones are refused. A request that waits takes some kilobytes.
 const MAX_REQUESTS: u32 = 6144;

@@ -311,6 +311,38 @@ async fn a_call_whose_process_has_ended_is_not_run_again_and_a_late_one_never() 
     assert_eq!(world.provider.calls().len(), 1);
 }
 
+/// Forty calls of one application are due, and the API holds each of them.
+#[tokio::test]
+async fn slow_calls_of_one_key_leave_room_for_those_of_another() {
+    let world = World::for_many().await;
+    let released = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&released);
+    world.provider.api(move |request| {
+        if request.contains("/slow") {
+            Act::SayWhen(Arc::clone(&held), said(r#"{"ok":true}"#))
+        } else {
+            Act::Say(said(r#"{"ok":true}"#))
+        }
+    });
+    let mut slow = Vec::new();
+    for number in 0..40 {
+        let body = star(&format!("user{number}"), "a/slow", IN_TEN_MINUTES);
+        slow.push(id(&schedule(&world, &key_of("app"), body).await.ok()));
+    }
+    let quick = star("bob", "a/quick", "2027-01-15T08:10:01");
+    let quick = id(&schedule(&world, &key_of("plain"), quick).await.ok());
+    world.pass(MINUTES(11));
+    let call = ended(&world, &key_of("plain"), &quick).await;
+    assert_eq!(call["execution_status"], "completed", "{call}");
+    let sent = world.provider.calls().iter().filter(|call| call.contains("/slow")).count();
+    assert!(sent <= 8, "{sent} calls of one key at once");
+    released.add_permits(slow.len());
+    for id in &slow {
+        let call = ended(&world, &key_of("app"), id).await;
+        assert_eq!(call["execution_status"], "completed", "{call}");
+    }
+}
+
 /// Of two servers that look at the same time, one runs a call.
 #[tokio::test]
 async fn a_call_that_two_servers_find_runs_once() {

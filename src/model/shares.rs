@@ -1,4 +1,4 @@
-//! Shares of what the clients of a port take together: slots or bytes, each held by a key.
+//! Shares of what several keys take together: slots or bytes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 /// An amount that keys share. No key takes more than its share, since one that took everything
 /// would make all the others wait.
-pub(super) struct Shares {
+pub struct Shares {
     most: usize,
     most_per_key: usize,
     held: Mutex<Held>,
@@ -20,7 +20,7 @@ struct Held {
 }
 
 /// A part of a key's share; free again when this is dropped.
-pub(super) struct Share {
+pub struct Share {
     of: Arc<Shares>,
     key: String,
     amount: usize,
@@ -28,7 +28,7 @@ pub(super) struct Share {
 
 /// Why a key gets no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoShare {
+pub enum NoShare {
     /// It has its share already.
     OfKey,
     /// All keys together have everything.
@@ -36,7 +36,8 @@ pub(super) enum NoShare {
 }
 
 impl Shares {
-    pub(super) fn new(most: usize, most_per_key: usize) -> Arc<Self> {
+    /// Creates an amount of `most`, of which one key holds at most `most_per_key`.
+    pub fn new(most: usize, most_per_key: usize) -> Arc<Self> {
         Arc::new(Self { most, most_per_key, held: Mutex::default() })
     }
 
@@ -44,7 +45,7 @@ impl Shares {
     ///
     /// # Errors
     /// [`NoShare`] if the amount exceeds what is left.
-    pub(super) fn take(self: &Arc<Self>, key: &str, amount: usize) -> Result<Share, NoShare> {
+    pub fn take(self: &Arc<Self>, key: &str, amount: usize) -> Result<Share, NoShare> {
         let mut held = self.held.lock();
         let own = held.by_key.get(key).copied().unwrap_or_default();
         if amount > self.most_per_key.saturating_sub(own) {
@@ -58,9 +59,14 @@ impl Shares {
         Ok(Share { of: Arc::clone(self), key: key.to_owned(), amount })
     }
 
+    /// Returns how much a key holds.
+    pub fn held_by(&self, key: &str) -> usize {
+        self.held.lock().by_key.get(key).copied().unwrap_or_default()
+    }
+
     /// Whether no key holds anything.
     #[cfg(test)]
-    pub(super) fn is_untouched(&self) -> bool {
+    pub fn is_untouched(&self) -> bool {
         let held = self.held.lock();
         held.all == 0 && held.by_key.is_empty()
     }
