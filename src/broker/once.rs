@@ -28,16 +28,16 @@ const MAX_BESIDE: usize = 4;
 /// Longest answer that is kept, in bytes of JSON.
 const MAX_ANSWER_BYTES: usize = 1_500_000;
 
-/// Kilobytes of answers that are kept per user and day, and for all users together; the answer of a
-/// further call is not kept. Consents are on the same disk.
+/// Kilobytes of answers that are kept per day for one user, for all users of one key, and for all
+/// keys; the answer of a further call is not kept. Consents are on the same disk.
 const MAX_KEPT_OF_USER: u32 = 64 * 1024;
+const MAX_KEPT_OF_KEY: u32 = 128 * 1024;
 const MAX_KEPT: u32 = 1024 * 1024;
 
 /// The calls under keys. No other module can write their records.
 pub(super) struct OnceCalls {
     table: Table<Once>,
-    /// Limit on the kilobytes of kept answers.
-    kept: RateLimit<Caller>,
+    kept: KeptAnswers,
     /// Notified with each call of this process that ends.
     ended: Notify,
 }
@@ -124,9 +124,31 @@ enum Standing<T> {
 
 impl OnceCalls {
     pub(super) fn new(table: Table<Once>, clock: Clock) -> Self {
+        Self { table, kept: KeptAnswers::new(clock), ended: Notify::new() }
+    }
+}
+
+/// Limits on the kilobytes of kept answers.
+struct KeptAnswers {
+    of_user: RateLimit<Caller>,
+    /// By the space of the key. Without it, one application with many users would use up what is
+    /// there for all keys.
+    of_key: RateLimit<String>,
+}
+
+impl KeptAnswers {
+    fn new(clock: Clock) -> Self {
         let day = Duration::from_hours(24);
-        let kept = RateLimit::per(day, clock, MAX_KEPT_OF_USER, MAX_KEPT);
-        Self { table, kept, ended: Notify::new() }
+        Self {
+            of_user: RateLimit::per(day, clock.clone(), MAX_KEPT_OF_USER, u32::MAX),
+            of_key: RateLimit::per(day, clock, MAX_KEPT_OF_KEY, MAX_KEPT),
+        }
+    }
+
+    /// Whether an answer of this size is kept; counts it if so.
+    fn admit(&self, space: &str, caller: &Caller, kilobytes: u32) -> bool {
+        self.of_user.admits_many(caller.clone(), kilobytes)
+            && self.of_key.admits_many(space.to_owned(), kilobytes)
     }
 }
 
@@ -186,11 +208,11 @@ impl Broker {
             Place::First(held) => held,
             Place::Later(answer) => return Ok(answer),
         };
-        let broker = self.clone();
+        let (broker, space) = (self.clone(), once.space.to_owned());
         // A task of its own: a client that hangs up must find the answer when it comes back.
         let done = tokio::spawn(async move {
             let (kept, result) = work.await;
-            broker.ended(held, kept.as_ref()).await;
+            broker.ended(&space, held, kept.as_ref()).await;
             match kept {
                 Some(answer) => OnceAnswer::Ended { answer: Some(answer), is_replayed: false },
                 None => OnceAnswer::NotKept(Box::new(result)),
@@ -278,11 +300,11 @@ impl Broker {
     }
 
     /// Keeps the answer of a call that may have had its effect; frees the key of every other one.
-    async fn ended(&self, held: Option<Held<Once>>, kept: Option<&Value>) {
+    async fn ended(&self, space: &str, held: Option<Held<Once>>, kept: Option<&Value>) {
         let Some(held) = held else { return };
         let written = match kept {
             None => self.0.once.table.delete(&held).await.map(drop),
-            Some(answer) => self.keep(&held, answer).await,
+            Some(answer) => self.keep(space, &held, answer).await,
         };
         if let Err(error) = written {
             // The record stays, so a repeated request does not run the call again.
@@ -291,11 +313,11 @@ impl Broker {
         self.0.once.ended.notify_waiters();
     }
 
-    async fn keep(&self, held: &Held<Once>, answer: &Value) -> Result<(), StoreError> {
+    async fn keep(&self, space: &str, held: &Held<Once>, answer: &Value) -> Result<(), StoreError> {
         let bytes = answer.to_string().len();
         let kilobytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let is_kept = bytes <= MAX_ANSWER_BYTES
-            && self.0.once.kept.admits_many(held.value.caller.clone(), kilobytes);
+            && self.0.once.kept.admit(space, &held.value.caller, kilobytes);
         let answer = is_kept.then(|| answer.clone());
         let ended = |answer| Once { state: OnceState::Ended { answer }, ..held.value.clone() };
         // A record that is gone was deleted with its user.
@@ -317,5 +339,31 @@ fn may_have_run(outcome: &Outcome) -> bool {
         Outcome::AuthorizationRequired(_) | Outcome::Refused(_) | Outcome::InputRequired(_) => {
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicI64;
+
+    use super::*;
+    use crate::model::UserId;
+
+    #[test]
+    fn kept_answers_of_one_key_leave_room_for_those_of_another() {
+        let kept = KeptAnswers::new(Clock::manual(Arc::new(AtomicI64::new(0))));
+        let user = |app: &str, number: u32| Caller {
+            namespace: Caller::namespace_of_key(app),
+            user: UserId::new(format!("user{number}")),
+        };
+        let admitted = |app: &str, users: u32| {
+            let (space, mib) = (Caller::namespace_of_key(app), 1024);
+            let each = |number| (0..100).filter(|_| kept.admit(&space, &user(app, number), mib));
+            (0..users).map(|number| each(number).count()).sum::<usize>()
+        };
+        assert_eq!(admitted("one-user", 1), 64);
+        assert_eq!(admitted("many-users", 30), 128);
+        assert_eq!(admitted("another", 2), 128);
     }
 }
