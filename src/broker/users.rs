@@ -17,10 +17,11 @@ use super::schedule::ScheduledCalls;
 use crate::model::Caller;
 use crate::model::consent_plan::ConsentMethod;
 use crate::model::event::{EndedBy, EventKind};
+use crate::model::run::DeletedDocuments;
 use crate::store::{Cutoff, StoreError, StoredUser, Table};
 
 /// Result of ending a user's access.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndedAccess {
     /// Includes consents that were not kept as accounts yet: those that the application had to
     /// confirm, and those of another account than before.
@@ -29,8 +30,8 @@ pub struct EndedAccess {
     pub links: usize,
     /// Number of signed-in browsers.
     pub sessions: usize,
-    /// Number of plan runs that a client had stored.
-    pub runs: usize,
+    /// Plan runs that a client had stored, and what else it had stored about the user.
+    pub documents: DeletedDocuments,
     /// Number of scheduled calls, in every state.
     pub scheduled: usize,
 }
@@ -38,8 +39,9 @@ pub struct EndedAccess {
 impl EndedAccess {
     /// Whether there was nothing to end.
     pub fn is_nothing(&self) -> bool {
-        let Self { accounts, links, sessions, runs, scheduled } = self;
-        accounts.is_empty() && links + sessions + runs + scheduled == 0
+        let Self { accounts, links, sessions, documents, scheduled } = self;
+        let DeletedDocuments { runs, others } = documents;
+        accounts.is_empty() && links + sessions + runs + others + scheduled == 0
     }
 }
 
@@ -134,8 +136,8 @@ impl Users {
             accounts.extend(self.consents.disconnect(caller, held.value, by, |_| true).await?);
         }
         // Last, so that no document keeps access from ending.
-        let runs = self.stored.runs.delete_of(caller).await?;
-        Ok(EndedAccess { accounts, links, sessions, runs, scheduled })
+        let documents = self.stored.runs.delete_of(caller).await?;
+        Ok(EndedAccess { accounts, links, sessions, documents, scheduled })
     }
 
     /// Records that all access of this user ends now: consents begun before are not kept.

@@ -98,6 +98,22 @@ impl Stored {
     }
 }
 
+/// Number of the documents about a user that were deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeletedDocuments {
+    pub runs: usize,
+    /// Plans, reported calls, outputs of runs, and facts about the user.
+    pub others: usize,
+}
+
+impl DeletedDocuments {
+    /// Adds documents.
+    pub fn add(&mut self, Self { runs, others }: Self) {
+        self.runs += runs;
+        self.others += others;
+    }
+}
+
 /// A tool call of a run, as the client reports it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReportedCall {

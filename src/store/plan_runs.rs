@@ -11,7 +11,7 @@ use super::backend::Key;
 use super::records::{self, RecordError};
 use super::run_record::{Apart, RunDocument, RunRecord};
 use super::{Held, Result, Store, Table};
-use crate::model::run::{PlanRun, PlanRunHead};
+use crate::model::run::{DeletedDocuments, PlanRun, PlanRunHead};
 use crate::model::secret::{self, ExposeSecret as _};
 use crate::model::{Caller, Time};
 
@@ -118,14 +118,14 @@ impl Store {
         Ok(apart.map(|apart| self.run_document_key(space, &record.id, &apart.name)))
     }
 
-    /// Deletes a record that need not be readable.
-    pub(super) async fn delete_unopened(&self, key: Key) -> Result<()> {
+    /// Deletes a record that need not be readable; false if there is none.
+    pub(super) async fn delete_unopened(&self, key: Key) -> Result<bool> {
         while let Some(sealed) = self.backend.get(&key).await? {
             if self.swap(&key, Some(&sealed), None).await? {
-                break;
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Deletes the runs, and the large documents of runs, that were last stored at a time that
@@ -135,12 +135,18 @@ impl Store {
         self.clear::<RunDocument>(RUN_DOCUMENT, |it| is_over(it.stored_at)).await
     }
 
-    /// Deletes a user's runs in one space. Returns their number.
-    pub(super) async fn delete_run_records(&self, space: &str, caller: &Caller) -> Result<usize> {
-        let runs = self.under(PLAN_RUN, space);
-        let deleted = self.delete_all::<RunRecord>(&runs, |it| it.caller == *caller).await?;
-        let documents = self.under(RUN_DOCUMENT, space);
-        self.delete_all::<RunDocument>(&documents, |it| it.caller == *caller).await?;
+    /// Deletes a user's runs in one space that were last stored at a time that `is_meant`. Returns
+    /// their number.
+    pub(super) async fn delete_run_records(
+        &self,
+        space: &str,
+        caller: &Caller,
+        is_meant: &(dyn Fn(Time) -> bool + Sync),
+    ) -> Result<usize> {
+        let is_theirs = |it: &RunRecord| it.caller == *caller && is_meant(it.changed_at);
+        let deleted = self.delete_all(&self.under(PLAN_RUN, space), is_theirs).await?;
+        let is_theirs = |it: &RunDocument| it.caller == *caller && is_meant(it.stored_at);
+        self.delete_all(&self.under(RUN_DOCUMENT, space), is_theirs).await?;
         Ok(deleted)
     }
 
@@ -180,9 +186,14 @@ impl Table<PlanRun> {
     }
 
     /// Deletes runs, reported calls, memories and facts of this user, and the plans of which no
-    /// other run is left. Returns the number of runs.
-    pub async fn delete_of(&self, caller: &Caller) -> Result<usize> {
-        self.store().await?.delete_runs_of(caller).await
+    /// other run is left.
+    pub async fn delete_of(&self, caller: &Caller) -> Result<DeletedDocuments> {
+        self.store().await?.delete_runs_of(caller, &|_| true).await
+    }
+
+    /// Like [`Self::delete_of`], without what was stored after `last`.
+    pub async fn delete_until(&self, caller: &Caller, last: Time) -> Result<DeletedDocuments> {
+        self.store().await?.delete_runs_of(caller, &|stored_at| stored_at <= last).await
     }
 }
 
@@ -280,7 +291,7 @@ mod tests {
         let DocumentCount { by_user, .. } = store.count_documents().await.unwrap();
         let ana = by_user[&wider.caller];
         assert!(ana.documents == 1 && (20_000..21_000).contains(&ana.bytes), "{ana:?}");
-        assert_eq!(store.delete_run_records(SPACE, &wider.caller).await.unwrap(), 1);
+        assert_eq!(store.delete_run_records(SPACE, &wider.caller, &|_| true).await.unwrap(), 1);
         assert!(sizes(&shared, RUN_DOCUMENT).await.is_empty());
     }
 }

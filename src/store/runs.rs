@@ -17,7 +17,7 @@ use super::records::Record;
 use super::run_record::RunRecord;
 use super::{Held, Result, Store, Table};
 use crate::model::once::Once;
-use crate::model::run::{EndUserFacts, Memory, ReportedCall, StoredPlan};
+use crate::model::run::{DeletedDocuments, EndUserFacts, Memory, ReportedCall, StoredPlan};
 use crate::model::secret::{self, ExposeSecret as _};
 use crate::model::{Caller, RunNeeds, Time};
 
@@ -104,38 +104,52 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes what is about this user. Returns the number of runs.
-    pub(super) async fn delete_runs_of(&self, caller: &Caller) -> Result<usize> {
-        let mut runs = 0;
+    /// Deletes what is about this user and was last stored at a time that `is_meant`.
+    pub(super) async fn delete_runs_of(
+        &self,
+        caller: &Caller,
+        is_meant: &(dyn Fn(Time) -> bool + Sync),
+    ) -> Result<DeletedDocuments> {
+        let mut deleted = DeletedDocuments::default();
         for space in caller.spaces() {
-            runs += self.delete_runs_in(&space, caller).await?;
-            let memories = self.under(MEMORY, &space);
-            self.delete_all::<Memory>(&memories, |it| it.caller == *caller).await?;
+            deleted.add(self.delete_runs_in(&space, caller, is_meant).await?);
+            let is_theirs = |it: &Memory| it.caller == *caller && is_meant(it.stored_at);
+            deleted.others += self.delete_all(&self.under(MEMORY, &space), is_theirs).await?;
         }
         // A plan belongs to no user, but in this space there is no other one.
-        self.delete_all::<StoredPlan>(&self.under(PLAN, &caller.own_space()), |_| true).await?;
-        let user = self.user(caller);
-        self.delete_all::<ReportedCall>(&format!("{REPORTED_CALL}{user}/"), |_| true).await?;
-        if let Some(held) = self.end_user(caller).await? {
-            self.delete_last(held).await?;
+        let is_plan = |it: &StoredPlan| is_meant(it.stored_at);
+        deleted.others += self.delete_all(&self.under(PLAN, &caller.own_space()), is_plan).await?;
+        let is_call = |it: &ReportedCall| is_meant(it.stored_at);
+        let calls = format!("{REPORTED_CALL}{}/", self.user(caller));
+        deleted.others += self.delete_all(&calls, is_call).await?;
+        let facts = self.end_user(caller).await?.filter(|held| is_meant(held.value.stored_at));
+        if let Some(held) = facts {
+            deleted.others += usize::from(self.delete_last(held).await?.is_some());
         }
-        Ok(runs)
+        Ok(deleted)
     }
 
     /// Deletes a user's runs in one space, and the plans of which no other run is left: a plan holds
     /// what its user asked for.
-    async fn delete_runs_in(&self, space: &str, caller: &Caller) -> Result<usize> {
+    async fn delete_runs_in(
+        &self,
+        space: &str,
+        caller: &Caller,
+        is_meant: &(dyn Fn(Time) -> bool + Sync),
+    ) -> Result<DeletedDocuments> {
         let (mut theirs, mut of_others) = (BTreeSet::new(), BTreeSet::new());
         self.for_each_run(space, |run| {
-            let plans = if run.caller == *caller { &mut theirs } else { &mut of_others };
+            let is_theirs = run.caller == *caller && is_meant(run.changed_at);
+            let plans = if is_theirs { &mut theirs } else { &mut of_others };
             plans.insert(run.plan.clone());
         })
         .await?;
-        let deleted = self.delete_run_records(space, caller).await?;
+        let runs = self.delete_run_records(space, caller, is_meant).await?;
+        let mut others = 0;
         for plan in theirs.difference(&of_others) {
-            self.delete_unopened(self.plan_key(space, plan)).await?;
+            others += usize::from(self.delete_unopened(self.plan_key(space, plan)).await?);
         }
-        Ok(deleted)
+        Ok(DeletedDocuments { runs, others })
     }
 
     /// Stores a record in place of `over`; false if another writer was faster.

@@ -74,8 +74,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`](super::StoreError) if a record cannot be read.
     pub async fn is_cut_off(&self, caller: &Caller, begun_at: Time) -> Result<bool> {
+        Ok(self.cut_off_since(caller, begun_at).await?.is_some())
+    }
+
+    /// Returns when the user's access was last ended, if that was at `begun_at` or later.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if a record cannot be read.
+    pub async fn cut_off_since(&self, caller: &Caller, begun_at: Time) -> Result<Option<Time>> {
         let held = self.read::<Cutoff>(self.cutoff_key(caller)).await?;
-        Ok(held.is_some_and(|held| begun_at <= held.value.at))
+        Ok(held.map(|held| held.value.at).filter(|at| begun_at <= *at))
     }
 
     /// Returns all authorizations of this user, including parked candidates.

@@ -8,7 +8,6 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::quota::{Change, Whose};
 use super::{MAX_WRITE_ATTEMPTS, RunError, Runs};
-use crate::model::Caller;
 use crate::model::run::{MAX_MEMORY_BYTES, Memory};
 use crate::store::StoreError;
 
@@ -49,7 +48,14 @@ impl Runs {
         let Some(caller) = store.plan_run(space, run).await?.map(|held| held.value.caller) else {
             return Err(RunError::NotTheirs);
         };
-        let memory = self.memory(caller, run, name, summary, value);
+        let memory = Memory {
+            caller,
+            run: run.to_owned(),
+            name: name.to_owned(),
+            summary,
+            value: STANDARD.encode(value),
+            stored_at: began_at,
+        };
         let bytes = self.check(space, Some(&memory.caller), &memory)?;
         let whose = Whose { space, caller: Some(&memory.caller) };
         for _ in 0..MAX_WRITE_ATTEMPTS {
@@ -87,23 +93,5 @@ impl Runs {
     pub async fn value_of_ticket(&self, ticket: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let found = self.store().await?.memory_by_ticket(ticket, self.now()).await?;
         Ok(found.and_then(|held| STANDARD.decode(&held.value.value).ok()))
-    }
-
-    fn memory(
-        &self,
-        caller: Caller,
-        run: &str,
-        name: &str,
-        summary: String,
-        value: &[u8],
-    ) -> Memory {
-        Memory {
-            caller,
-            run: run.to_owned(),
-            name: name.to_owned(),
-            summary,
-            value: STANDARD.encode(value),
-            stored_at: self.now(),
-        }
     }
 }

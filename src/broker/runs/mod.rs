@@ -22,7 +22,8 @@ use tokio_util::task::TaskTracker;
 use self::quota::{Change, Quota, Whose};
 use super::{MAX_WRITE_ATTEMPTS, Parts};
 use crate::model::run::{
-    EndUserFacts, MAX_DOCUMENT_BYTES, PlanRun, ReportedCall, Stored, StoredPlan, clarification_id,
+    DeletedDocuments, EndUserFacts, MAX_DOCUMENT_BYTES, PlanRun, ReportedCall, Stored, StoredPlan,
+    clarification_id,
 };
 use crate::model::{Caller, Clock, RateLimit, Time};
 use crate::store::{RunTables, Store, StoreError};
@@ -251,11 +252,11 @@ impl Runs {
         Err(StoreError::Contended.into())
     }
 
-    /// Deletes all that is about this user. Returns the number of runs.
+    /// Deletes all that is about this user.
     ///
     /// # Errors
     /// The store cannot be read or written.
-    pub(super) async fn delete_of(&self, caller: &Caller) -> Result<usize, StoreError> {
+    pub(super) async fn delete_of(&self, caller: &Caller) -> Result<DeletedDocuments, StoreError> {
         let deleted = self.0.tables.runs.delete_of(caller).await?;
         self.0.quota.note_deletion(self.store().await?, caller).await;
         Ok(deleted)
@@ -337,17 +338,17 @@ impl Runs {
     }
 
     /// Deletes what was just stored if the user's access was ended since the write began: the
-    /// deletion may have looked before the record was there.
+    /// deletion may have looked before the record was there. What has been stored since is of a user
+    /// who has come back, and stays.
     async fn undo_if_cut_off(
         &self,
         store: &Store,
         caller: &Caller,
         began_at: Time,
     ) -> Result<(), RunError> {
-        if !store.is_cut_off(caller, began_at).await? {
-            return Ok(());
-        }
-        self.delete_of(caller).await?;
+        let Some(ended_at) = store.cut_off_since(caller, began_at).await? else { return Ok(()) };
+        self.0.tables.runs.delete_until(caller, ended_at).await?;
+        self.0.quota.forget().await;
         Err(RunError::NotTheirs)
     }
 

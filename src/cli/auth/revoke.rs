@@ -87,8 +87,7 @@ impl Revoke {
         NamedUser { caller, is_named }: &NamedUser,
     ) -> anyhow::Result<EndedAccess> {
         let (broker, account) = (&app.broker, self.account.as_ref());
-        let of_provider =
-            |accounts| EndedAccess { accounts, links: 0, sessions: 0, runs: 0, scheduled: 0 };
+        let of_provider = |accounts| EndedAccess { accounts, ..EndedAccess::default() };
         match self.provider.as_deref() {
             Some(name) if *is_named => {
                 let provider = ProviderId::new(name);
@@ -124,7 +123,7 @@ impl Revoke {
     /// Returns the result for programs. `missing` is the provider if no account of it was
     /// connected.
     fn as_json(&self, user: &NamedUser, ended: &EndedAccess, missing: Option<&Provider>) -> Value {
-        let EndedAccess { accounts, links, sessions, runs, scheduled } = ended;
+        let EndedAccess { accounts, links, sessions, documents, scheduled } = ended;
         let mut entries: Vec<Value> = accounts.iter().map(revoked::json).collect();
         entries.extend(missing.map(|provider| {
             json!({ "provider": provider.id, "title": provider.title, "account": self.account, "label": null, "state": "not_connected" })
@@ -134,7 +133,8 @@ impl Revoke {
         if let (Some(shown), None) = (shown.as_object_mut(), &self.provider) {
             shown.insert("links".into(), (*links).into());
             shown.insert("sessions".into(), (*sessions).into());
-            shown.insert("runs".into(), (*runs).into());
+            shown.insert("runs".into(), documents.runs.into());
+            shown.insert("documents".into(), documents.others.into());
             shown.insert("scheduled".into(), (*scheduled).into());
         }
         if let (Some(shown), true) = (shown.as_object_mut(), !caller.is_local()) {
@@ -151,7 +151,7 @@ impl Revoke {
         missing: Option<&Provider>,
         out: &mut Stdout<W>,
     ) -> anyhow::Result<()> {
-        let EndedAccess { accounts, links, sessions, runs, scheduled } = ended;
+        let EndedAccess { accounts, links, sessions, documents, scheduled } = ended;
         if let Some(provider) = missing {
             let account = self.account.as_ref();
             let account = account.map(|account| format!(" account {account}")).unwrap_or_default();
@@ -166,7 +166,11 @@ impl Revoke {
                 out.line(&format!("{count} {what}{plural} ended."))?;
             }
         }
-        for (count, what) in [(*runs, "plan run"), (*scheduled, "scheduled call")] {
+        for (count, what) in [
+            (documents.runs, "plan run"),
+            (documents.others, "other document"),
+            (*scheduled, "scheduled call"),
+        ] {
             if count > 0 {
                 let plural = if count == 1 { " is" } else { "s are" };
                 out.line(&format!("{count} {what}{plural} deleted."))?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use countersign::model::event::EndedBy;
+use countersign::model::run::{DeletedDocuments, PlanRun};
 use countersign::model::{Caller, UserId};
 use serde_json::{Value, json};
 
@@ -263,7 +264,7 @@ async fn what_is_stored_goes_with_the_user() {
     let end = async |user: &str| {
         let caller = Caller { namespace: "key:app".into(), user: UserId::new(user) };
         let ended = world.app().broker.users().end_access(&caller, EndedBy::Application).await;
-        ended.unwrap().runs
+        ended.unwrap().documents
     };
     assert_eq!(records(&world).await.len(), 5);
     // An operator finds them by name, although they have connected nothing.
@@ -281,16 +282,52 @@ async fn what_is_stored_goes_with_the_user() {
     assert_eq!(found, ["key:app ana", "key:app ben"]);
     // What is stored in the same millisecond counts as begun before.
     world.pass(Duration::from_secs(1));
-    assert_eq!(end("ana").await, 1);
+    // Beside the run: the output, the reported call and the facts.
+    assert_eq!(end("ana").await, DeletedDocuments { runs: 1, others: 3 });
     let gone = async |path: &str| world.send(KEY, "GET", path, None).await.status == 404;
     assert!(gone(&paths[0]).await && gone(&paths[2]).await);
     assert_eq!(world.send(KEY, "GET", &paths[3], None).await.json()["name"], json!(null));
     assert!(!gone(&paths[1]).await, "ben has run the plan too");
     assert!(!gone(&bens).await);
-    assert_eq!(end("ben").await, 1);
+    assert_eq!(end("ben").await, DeletedDocuments { runs: 1, others: 1 });
     assert!(gone(&paths[1]).await && gone(&bens).await);
-    assert_eq!(end("ben").await, 0);
+    assert_eq!(end("ben").await, DeletedDocuments::default());
     assert!(records(&world).await.is_empty(), "{:?}", records(&world).await);
+}
+
+/// A write that began before the user's access was ended is undone. What is stored of the user since
+/// then stays.
+#[tokio::test]
+async fn an_undone_write_takes_nothing_along_that_was_stored_later() {
+    let world = World::of_many().await;
+    let ana = Caller { namespace: "key:app".into(), user: UserId::new("ana") };
+    let later = world.app().broker.now().after(Duration::from_secs(2));
+    let (store, tables) = (world.app().broker.store().await.unwrap(), world.tables_of_a_peer());
+    let run = run("ana", "COMPLETE", &json!([]));
+    assert_eq!(world.send(KEY, "PUT", &run_path(), Some(&run)).await.status, 200);
+    let held = store.plan_run("key:app", RUN).await.unwrap().unwrap();
+    let kept = PlanRun { changed_at: later, ..held.value.clone() };
+    assert!(tables.runs.runs.put("key:app", &kept, Some(&held)).await.unwrap());
+    // Each write of this second begins before it.
+    tables.cutoffs.cut_off(&ana, later.before(Duration::from_secs(1))).await.unwrap();
+    let other = format!("{RUNS}prun-11111111-f910-4c53-b3c5-69d1aa4ebf42/");
+    assert_eq!(world.send(KEY, "PUT", &other, Some(&run)).await.status, 404);
+    assert_eq!(put_memory(&world, KEY, &memory_path(RUN, "$x"), "secret value").await, 404);
+    assert_eq!(records(&world).await, [("planrun".to_owned(), 1)]);
+    assert_eq!(world.send(KEY, "GET", &run_path(), None).await.status, 200);
+}
+
+/// An operator who ends the access of a user of whom only facts are stored has ended something.
+#[tokio::test]
+async fn facts_alone_are_something_to_end() {
+    let world = World::of_many().await;
+    let facts = json!({"name": "Ana Anders", "additional_data": {}});
+    let path = "/api/v0/end-user/ana/";
+    assert_eq!(world.send(KEY, "PUT", path, Some(&facts)).await.status, 200);
+    let ana = Caller { namespace: "key:app".into(), user: UserId::new("ana") };
+    let users = world.app().broker.users();
+    assert!(!users.end_access(&ana, EndedBy::Operator).await.unwrap().is_nothing());
+    assert!(users.end_access(&ana, EndedBy::Operator).await.unwrap().is_nothing());
 }
 
 /// A plan without a run is a text of the person whose own key has stored it.

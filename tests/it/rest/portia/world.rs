@@ -8,6 +8,7 @@ use countersign::config::Config;
 use countersign::model::run::{DocumentLimits, Stored};
 use countersign::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
 use countersign::model::{Caller, UserId};
+use countersign::store::Tables;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -101,6 +102,11 @@ impl World {
 
     pub(super) fn app(&self) -> &App {
         &self.server.app
+    }
+
+    /// The tables of another process that shares the store.
+    pub(super) fn tables_of_a_peer(&self) -> Tables {
+        self.server.tables_of_a_peer()
     }
 
     /// The part of one of the server's URLs that follows the origin.
