@@ -19,7 +19,7 @@ use crate::broker::accounts::list::{Account, AccountState};
 use crate::broker::consent::end::Ended;
 use crate::broker::{Broker, ConnectError};
 use crate::identity::RestCaller;
-use crate::model::event::EndedBy;
+use crate::model::event::{EndOutcome, EndedBy};
 use crate::model::face::Face;
 use crate::model::id::BadUserId;
 use crate::model::{Caller, ProviderId, UserId};
@@ -181,7 +181,7 @@ pub(in crate::web) async fn list(
 }
 
 /// Ends one connection. Answers 204 even if the provider did not confirm: here the connection is
-/// gone, and the record says how it went.
+/// gone, and the contract has no room for more. The record and a warning say how it went.
 pub(in crate::web) async fn end(
     State(state): State<RestState>,
     Extension(caller): Extension<RestCaller>,
@@ -194,9 +194,21 @@ pub(in crate::web) async fn end(
     let Some((user, digest)) = read_id(&id) else { return unknown() };
     let Ok(principal) = caller.principal(Some(user.as_str())) else { return unknown() };
     match state.broker.accounts().end(&principal.caller, &digest, EndedBy::Application).await {
-        Ok(_) => StatusCode::NO_CONTENT.into_response(),
+        Ok(ended) => {
+            log_unconfirmed(&ended);
+            StatusCode::NO_CONTENT.into_response()
+        }
         Err(ConnectError::Changed) => unknown(),
         Err(error) => unavailable(&error),
+    }
+}
+
+/// Warns of an access that may still work at the provider.
+fn log_unconfirmed(Ended { provider, title, how, .. }: &Ended) {
+    let outcome = how.outcome();
+    if outcome != EndOutcome::Ended {
+        let outcome = outcome.word();
+        tracing::warn!(%provider, outcome, "a connection that an application ended is deleted here, and {title} has not confirmed the end of the access: have its user remove it in the account's settings there");
     }
 }
 
