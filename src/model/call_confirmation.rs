@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use super::authorization::LINK_LIFETIME;
 use super::principal::BrowserProof;
 use super::requester::ClientName;
-use super::tool::{Piece, Template};
+use super::tool::{Action, Piece, Template};
 use super::{AccountName, Caller, ConfirmationPrompt, Time, Tool, ToolName, secret, text};
 
 /// Time in which a confirmed call must come; after it, the user is asked again.
@@ -57,8 +57,13 @@ pub struct CallConfirmation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfirmationContent {
     pub tool: ToolName,
-    /// The tool's title, for people.
+    /// The tool's title, for people. The operator's words, and a program may have chosen a tool whose
+    /// title promises something else; the name and the host do not lie.
     pub title: String,
+    /// Host that the call is sent to, with a port if that is not the usual one. Empty in records of an
+    /// earlier version.
+    #[serde(default)]
+    pub host: String,
     /// The tool's question, with the values of the arguments.
     pub question: String,
     /// The account that the call acts with; `None`: the tool has none.
@@ -102,9 +107,11 @@ impl ConfirmationContent {
         account: Option<&AccountName>,
         arguments: &Map<String, Value>,
     ) -> Self {
+        let Action::Http(action) = &tool.action;
         Self {
             tool: tool.name.clone(),
             title: tool.title.clone(),
+            host: action.origin.authority().to_owned(),
             question: filled_in(question, arguments),
             account: account.cloned(),
             arguments: arguments.iter().map(|(name, value)| shown(name, value)).collect(),
@@ -345,6 +352,7 @@ mod tests {
         assert!(hidden.question.ends_with('…') && hidden.question.chars().count() == 301);
         assert_eq!(content(json!({ "sum": 5, "to": "Ben" })).question, "Pay 5 to Ben");
         assert_eq!(content(json!({ "sum": 5 })).question, "Pay 5 to ");
+        assert_eq!(hidden.host, "api.example.com");
     }
 
     #[test]

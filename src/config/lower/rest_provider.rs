@@ -46,8 +46,9 @@ oauth2.refresh_request.endpoint
 oauth2.user_info_request.endpoint
 oauth2.user_info_request.response_map
 ";
-/// Characters of the host in a provider's title; the rest is cut off.
-const MAX_HOST_CHARS: usize = 80;
+/// Characters of the host in a provider's title: as many as a name can have in the DNS (RFC 1035
+/// §2.3.4). Of a longer one, which no resolver finds, the end is shown.
+const MAX_HOST_CHARS: usize = 253;
 
 /// Rules of the operator for providers that administrators make over REST.
 #[derive(Clone, Copy, Debug, Default)]
@@ -224,7 +225,14 @@ fn table(record: &RestProvider, requests: Requests, is_over: bool) -> ProviderTa
 /// Name of the provider on pages. It says where the user is sent, because its administrator may have
 /// called it after another service.
 fn title(name: &str, authorize: &str) -> Option<String> {
-    let host = text::shown(&host_in(authorize)?, MAX_HOST_CHARS);
+    let host = text::shown(&host_in(authorize)?, usize::MAX);
+    // A host's owner is in its end: a cut there would show `accounts.example.com.…` for a host of
+    // another owner.
+    let left_out = host.chars().count().saturating_sub(MAX_HOST_CHARS);
+    let host = match left_out {
+        0 => host,
+        _ => format!("…{}", host.chars().skip(left_out).collect::<String>()),
+    };
     Some(format!("{} ({host})", provider::capitalized(name)))
 }
 

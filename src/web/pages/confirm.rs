@@ -22,6 +22,7 @@ use crate::model::{AccountName, Destination};
 struct Confirm<'a> {
     title: &'a str,
     tool: &'a str,
+    host: &'a str,
     /// The program, by its own name.
     client: Option<String>,
     question: &'a str,
@@ -92,6 +93,7 @@ fn ask(view: &ConfirmationView, csrf: String, has_changed: bool) -> Confirm<'_> 
     Confirm {
         title: &content.title,
         tool: content.tool.as_str(),
+        host: &content.host,
         client: client.filter(|name| !name.trim().is_empty()),
         question: &content.question,
         account: content.account.as_ref().filter(|it| !it.is_default()).map(AccountName::as_str),

@@ -98,6 +98,22 @@ fn an_app_becomes_a_provider_whose_endpoints_are_learnt() {
     assert!(request.is_untrusted);
 }
 
+/// The end of a host says whose it is; a cut there would show another owner's host.
+#[test]
+fn the_title_shows_whose_host_it_is() {
+    let title_at = |host: &str| {
+        let endpoint = |path| json!({ "endpoint": format!("https://{host}/{path}") });
+        let requests =
+            json!({ "authorize_request": endpoint("a"), "token_request": endpoint("t") });
+        good(None, app(requests)).0.title.clone()
+    };
+    let long = format!("accounts.example.com.{}evil.example", "a".repeat(60) + ".");
+    assert_eq!(title_at(&long), format!("Hooli ({long})"));
+    let longer = format!("accounts.example.com.{}evil.example", ("a".repeat(60) + ".").repeat(5));
+    let title = title_at(&longer);
+    assert!(title.starts_with("Hooli (…a") && title.ends_with(".evil.example)"), "{title}");
+}
+
 #[test]
 fn what_is_absent_is_as_in_tools_toml() {
     let (provider, settings) = good(None, app(json!({})));
