@@ -37,7 +37,7 @@ impl Handler {
         let client = client_name(context);
         let asking = match tools {
             None => Asking::Look,
-            Some(_) => Asking::Link { client: client.as_deref(), next: None, away: false },
+            Some(_) => Asking::Link { client: client.as_deref(), next: None, later: None },
         };
         let looked = self.broker().connections(principal, tools.as_deref(), asking);
         let connections = tokio::select! {

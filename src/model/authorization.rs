@@ -107,6 +107,16 @@ pub struct ConnectLink {
     pub plan: ConsentPlan,
 }
 
+/// A call that is to run while its user is away. The earliest comes first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LaterCall {
+    pub run_at: Time,
+    pub tool: ToolName,
+}
+
+/// Most [`LaterCall`]s of one link; further ones are not recorded.
+pub const MAX_LATER_CALLS: usize = 6;
+
 /// The scopes that a link asks for, and the programs that need them. An open link may be widened.
 #[derive(Clone, Debug)]
 pub struct ConsentRequest {
@@ -126,6 +136,8 @@ pub struct ConsentRequest {
     pub next: Option<Url>,
     /// Whether the consent is also for calls that run while the user is away.
     pub away: bool,
+    /// The calls for which that is asked, at most [`MAX_LATER_CALLS`].
+    pub later: BTreeSet<LaterCall>,
     /// Whether the consent is also for the application that asks to get the access token itself.
     pub hands_out: bool,
 }

@@ -186,6 +186,7 @@ fn authorization_at(user: &str, created_at: Time) -> Authorization {
         tools: std::collections::BTreeSet::new(),
         next: None,
         away: false,
+        later: std::collections::BTreeSet::new(),
         hands_out: false,
     };
     Authorization::new(link, request, Vec::new())

@@ -9,7 +9,8 @@ use url::Url;
 
 use crate::broker::Connection;
 use crate::model::authorization::{
-    ConnectLink, ConsentRequest, InvalidTransition, LINK_LIFETIME, MAX_REFUSALS_PER_HOUR,
+    ConnectLink, ConsentRequest, InvalidTransition, LINK_LIFETIME, LaterCall, MAX_LATER_CALLS,
+    MAX_REFUSALS_PER_HOUR,
 };
 use crate::model::consent_plan::{ConsentMethod, ConsentPlan};
 use crate::model::principal::BrowserProof;
@@ -37,6 +38,8 @@ pub(in crate::broker) struct LinkOrder<'a> {
     pub(in crate::broker) next: Option<&'a Url>,
     /// See [`ConsentRequest::away`].
     pub(in crate::broker) away: bool,
+    /// The call that needs that.
+    pub(in crate::broker) later: Option<LaterCall>,
     /// See [`ConsentRequest::hands_out`].
     pub(in crate::broker) hands_out: bool,
 }
@@ -49,7 +52,16 @@ impl<'a> LinkOrder<'a> {
         reason: PromptReason,
     ) -> Self {
         let more_tools = BTreeSet::new();
-        Self { needed, asked_by, more_tools, reason, next: None, away: false, hands_out: false }
+        Self {
+            needed,
+            asked_by,
+            more_tools,
+            reason,
+            next: None,
+            away: false,
+            later: None,
+            hands_out: false,
+        }
     }
 
     fn tools(&self) -> impl Iterator<Item = &ToolName> {
@@ -147,6 +159,7 @@ impl LinkRequest<'_> {
                 // The user comes from our own page, not from the program's.
                 next: None,
                 away: self.away(grant),
+                later: BTreeSet::new(),
                 hands_out: self.hands_out(grant),
                 ..wider
             }
@@ -156,6 +169,7 @@ impl LinkRequest<'_> {
                 tools: before.tools.iter().chain(self.order.tools()).cloned().collect(),
                 next: self.order.next.cloned().or_else(|| before.next.clone()),
                 away: before.away || self.away(grant),
+                later: self.with_later(&before.later),
                 hands_out: before.hands_out || self.hands_out(grant),
                 ..wider
             }
@@ -192,6 +206,7 @@ impl LinkRequest<'_> {
             requesters: Requesters::default().with(&self.order.asked_by),
             next: self.order.next.cloned(),
             away: self.away(grant),
+            later: self.with_later(&BTreeSet::new()),
             hands_out: self.hands_out(grant),
         };
         let refusals = latest.map(|latest| latest.refusals().to_vec()).unwrap_or_default();
@@ -249,6 +264,12 @@ impl LinkRequest<'_> {
         self.order.away || grant.is_some_and(|grant| grant.away)
     }
 
+    /// Returns the calls that a page names and the one of this request, up to [`MAX_LATER_CALLS`].
+    fn with_later(&self, before: &BTreeSet<LaterCall>) -> BTreeSet<LaterCall> {
+        let own = self.order.later.iter().filter(|_| before.len() < MAX_LATER_CALLS);
+        before.iter().chain(own).cloned().collect()
+    }
+
     /// Whether the page says that the application gets the token, likewise.
     fn hands_out(&self, grant: Option<&Grant>) -> bool {
         self.order.hands_out || grant.is_some_and(|grant| grant.hands_out)
@@ -287,6 +308,7 @@ impl LinkRequest<'_> {
             && open.requesters.names(asked_by)
             && (next.is_none() || next == open.next.as_ref())
             && (open.away || !self.away(grant))
+            && self.with_later(&open.later).len() == open.later.len()
             && (open.hands_out || !self.hands_out(grant))
             && !(names_programs && is_all_of_user(open, &scopes, asked_by))
     }

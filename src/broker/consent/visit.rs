@@ -46,6 +46,8 @@ pub struct Invitation {
     pub granted: Vec<(String, Option<String>)>,
     /// Whether the consent is also for calls that run while the user is away.
     pub away: bool,
+    /// The calls for which that is asked, with their tool and time; not necessarily all.
+    pub later: Vec<(ToolName, Time)>,
     /// The application that gets the access token itself, if one does.
     pub hands_out_to: Option<String>,
     /// Host of the requester's or the operator's own page, if that follows a consent that lacks
@@ -203,6 +205,7 @@ impl Consents {
             user: link.caller.user.to_string(),
             proof: Proof::of(&link.browser_proof),
             away: request.away,
+            later: request.later.iter().map(|it| (it.tool.clone(), it.run_at)).collect(),
             hands_out_to: request.hands_out.then(|| link.caller.of().to_owned()),
             after: request.next.as_ref().or(plan.after_connect.as_ref()).map(host),
             hosts: link.binding.hosts.iter().map(str::to_owned).collect(),
@@ -377,9 +380,10 @@ impl Consents {
 /// change while its page is open, also by a process with another `tools.toml`.
 pub(super) fn digest(authorization: &Authorization) -> String {
     let ConnectLink { account, binding, plan, .. } = authorization.link();
-    let ConsentRequest { scopes, requesters, tools, next, away, hands_out, .. } =
+    let ConsentRequest { scopes, requesters, tools, next, away, later, hands_out, .. } =
         authorization.request();
-    let asked = (account, scopes, &binding.hosts, requesters, tools, next, away, hands_out);
+    let whom = (requesters, tools, next);
+    let asked = (account, scopes, &binding.hosts, whom, away, later, hands_out);
     let candidate = authorization.state().candidate();
     let candidate = candidate.map(|grant| secret::fingerprint(grant.tokens.access.expose_secret()));
     // A question is answered once; a link may lead to the provider several times.

@@ -29,6 +29,7 @@ use super::accounts::by_name::ChoiceError;
 use super::consent::LinkOrder;
 use super::grant::access::{AccessError, Needed, Outlook};
 use super::{Broker, ConnectError, Connection, caller_failures};
+use crate::model::authorization::LaterCall;
 use crate::model::failure::LinkProblem;
 use crate::model::grant::AccountIdentity;
 use crate::model::requester::AskedBy;
@@ -100,8 +101,8 @@ pub enum Asking<'a> {
         /// Page that the browser goes to after a consent that lacks nothing. The face has checked
         /// that the client may name it.
         next: Option<&'a Url>,
-        /// Whether the consent must also cover calls that run while the user is away.
-        away: bool,
+        /// When the call is to run, if the user is away then: the consent must also cover that.
+        later: Option<Time>,
     },
     /// A link, and the consent must also cover that the application gets the token itself, if its
     /// key has that right.
@@ -113,7 +114,7 @@ pub enum Asking<'a> {
 struct AskedLink<'a> {
     client: Option<&'a str>,
     next: Option<&'a Url>,
-    away: bool,
+    later: Option<Time>,
     for_token: bool,
 }
 
@@ -121,11 +122,11 @@ impl<'a> Asking<'a> {
     fn link(self) -> Option<AskedLink<'a>> {
         match self {
             Self::Look => None,
-            Self::Link { client, next, away } => {
-                Some(AskedLink { client, next, away, for_token: false })
+            Self::Link { client, next, later } => {
+                Some(AskedLink { client, next, later, for_token: false })
             }
             Self::LinkForToken { client, next } => {
-                Some(AskedLink { client, next, away: false, for_token: true })
+                Some(AskedLink { client, next, later: None, for_token: true })
             }
         }
     }
@@ -227,14 +228,17 @@ impl Broker {
                     Ok(ready) => return Ok(Looked { seen, ..ready }),
                     Err(unmet) => unmet,
                 };
-            let Some(AskedLink { client, next, away, .. }) = asking.link() else {
+            let Some(AskedLink { client, next, later, .. }) = asking.link() else {
                 let state = ConsentState::Needed { needed, reason, prompt: None };
                 return Ok(Looked { state, seen, until: None });
             };
             let order = LinkOrder {
                 more_tools: need.tools.iter().skip(1).cloned().collect(),
                 next,
-                away,
+                away: later.is_some(),
+                later: later
+                    .zip(need.tools.first())
+                    .map(|(run_at, tool)| LaterCall { run_at, tool: tool.clone() }),
                 hands_out: gets_token(principal, &need.provider),
                 ..LinkOrder::new(&need.scopes, asked_by(client, need), reason.clone())
             };
@@ -294,7 +298,7 @@ impl Broker {
         let look = async {
             // A consent that is held in memory counts like a stored one.
             self.0.consents.retry_save(&connection.name()).await?;
-            let away = asking.link().is_some_and(|asked| asked.away);
+            let away = asking.link().is_some_and(|asked| asked.later.is_some());
             self.0.grants.outlook(connection, Needed { scopes: &need.scopes, away }).await
         };
         let outlook = look

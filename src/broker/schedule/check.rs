@@ -30,7 +30,7 @@ impl Broker {
             return Ok(None);
         };
         need.account = account.map(AccountName::new).unwrap_or_default();
-        let asking = Asking::Link { client: Some(client), next: None, away: true };
+        let asking = Asking::Link { client: Some(client), next: None, later: Some(later.run_at) };
         let found = self.readiness_of(principal, vec![need], asking).await.pop();
         let Some(ProviderConsent { need, state }) = found else { return Ok(None) };
         let because = match state {

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Authorization, ConnectLink, Connected, ConsentRequest, State, Status};
+use super::{Authorization, ConnectLink, Connected, ConsentRequest, LaterCall, State, Status};
 use crate::model::consent_plan::ConsentPlan;
 use crate::model::grant::Binding;
 use crate::model::lifetime::KnownEnd;
@@ -43,6 +43,9 @@ pub(super) struct StoredAuthorization {
     /// An earlier version drops it: the user is then asked once more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     away: bool,
+    /// An earlier version drops it: the page then names no call.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    later: BTreeSet<LaterCall>,
     /// An earlier version drops it: the user is then asked once more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     hands_out: bool,
@@ -122,6 +125,7 @@ impl From<StoredAuthorization> for Authorization {
                 tools: stored.tools,
                 next: stored.next,
                 away: stored.away,
+                later: stored.later,
                 hands_out: stored.hands_out,
             },
             state,
@@ -164,6 +168,7 @@ impl From<Authorization> for StoredAuthorization {
             tools: request.tools,
             next: request.next,
             away: request.away,
+            later: request.later,
             hands_out: request.hands_out,
             origin: link.origin,
             listen_address: link.listen_address,

@@ -9,16 +9,19 @@ use countersign::model::failure::LinkProblem;
 use countersign::model::principal::NoBrowserProof;
 use countersign::model::reason::ConsentFailure;
 use countersign::model::{
-    ConnectPrompt, FailureKind, Outcome, Principal, PromptReason, Scopes, ToolName,
+    ConnectPrompt, FailureKind, Outcome, Principal, PromptReason, Scopes, Time, ToolName,
 };
 use reqwest::StatusCode;
 
 use super::world::{World, ana, tokens};
 use crate::support::provider::{Act, json};
 
-const LINK: Asking<'static> = Asking::Link { client: Some("Planner"), next: None, away: false };
-const LINK_FOR_ABSENCE: Asking<'static> =
-    Asking::Link { client: Some("Planner"), next: None, away: true };
+const LINK: Asking<'static> = Asking::Link { client: Some("Planner"), next: None, later: None };
+const LINK_FOR_ABSENCE: Asking<'static> = Asking::Link {
+    client: Some("Planner"),
+    next: None,
+    later: Some(Time::from_millis(1_800_000_600_000)),
+};
 
 fn principal() -> Principal {
     Principal::local(ana())
@@ -282,7 +285,7 @@ async fn trouble_with_one_provider_leaves_the_others_usable() {
 async fn the_browser_goes_on_to_the_page_that_the_program_names() {
     let world = World::new().await;
     let next = "http://localhost:3000/done?run=1".parse().unwrap();
-    let asking = Asking::Link { client: Some("Planner"), next: Some(&next), away: false };
+    let asking = Asking::Link { client: Some("Planner"), next: Some(&next), later: None };
     let first = world.get(&world.prompt().await.url).await;
     let link = prompt(&world.only(&["read"], asking).await).url.clone();
     // The page that was open before does not say where the browser goes.
@@ -375,7 +378,7 @@ async fn an_application_is_told_of_a_refusal_and_not_let_ask_past_two() {
     // Also if the program gives no name: it must not pass for the user.
     for client in [None, Some("Planner"), Some("\u{200b}")] {
         let provider = world.app.broker.provider("acme").unwrap();
-        let asking = Asking::Link { client, next: None, away: false };
+        let asking = Asking::Link { client, next: None, later: None };
         let scopes = Scopes::none();
         let view = world.app.broker.authorize(&principal(), &provider, &scopes, asking).await;
         assert!(matches!(view.state, ViewState::RefusedOften), "{view:?}");

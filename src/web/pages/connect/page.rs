@@ -13,7 +13,8 @@ use crate::model::reason::{ConsentFailure, LinkProblem, RevocationResult};
 use crate::model::requester::{ClientName, Requesters};
 use crate::model::retention::Retention;
 use crate::model::text::{quoted, shown};
-use crate::model::time::utc;
+use crate::model::time::{date, utc};
+use crate::model::{Time, ToolName};
 use crate::web::pages::error::gone;
 use crate::web::pages::layout::{
     ButtonStyle, MAX_LISTED_SCOPES, MAX_NAME_CHARS, Page, PageKind, ScopeLine, html, parts,
@@ -34,6 +35,7 @@ struct Connect {
     more_tools: usize,
     /// Whether calls may use the access while the user is away.
     away: bool,
+    later: Vec<LaterLine>,
     /// The application that gets the access token itself.
     hands_out_to: Option<String>,
     /// Includes every scope that is not granted yet.
@@ -55,6 +57,21 @@ struct Connect {
     account: Option<String>,
     /// How long the access is kept, if not until further notice.
     until_when: Option<&'static str>,
+}
+
+/// A call that is to run while the user is away.
+struct LaterLine {
+    tool: String,
+    /// `15 January 2027, 08:10 UTC`
+    when: String,
+    /// For programs.
+    at: String,
+}
+
+impl LaterLine {
+    fn of((tool, run_at): &(ToolName, Time)) -> Self {
+        Self { tool: tool.to_string(), when: date(*run_at), at: utc(*run_at) }
+    }
 }
 
 /// The requesters that the page names.
@@ -241,6 +258,7 @@ fn connect(invitation: &Invitation, csrf: String, notice: Notice) -> Connect {
         tools: invitation.tools.iter().take(MAX_LISTED_TOOLS).map(ToString::to_string).collect(),
         more_tools: invitation.tools.len().saturating_sub(MAX_LISTED_TOOLS),
         away: invitation.away,
+        later: invitation.later.iter().map(LaterLine::of).collect(),
         hands_out_to: invitation.hands_out_to.clone(),
         scopes,
         granted,

@@ -131,7 +131,7 @@ pub(in crate::web) async fn requirements(
         }
     }
     let asking = if question.authorize == Some(true) {
-        Asking::Link { client: Some(client_name(&caller)), next: None, away: false }
+        Asking::Link { client: Some(client_name(&caller)), next: None, later: None }
     } else {
         Asking::Look
     };

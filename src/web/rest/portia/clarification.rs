@@ -53,7 +53,7 @@ pub(super) async fn needed(
     run: Option<&str>,
     tools: &[ToolName],
 ) -> Result<Vec<ActionClarification>, StoreError> {
-    let asking = Asking::Link { client: Some(client_name(caller)), next: None, away: false };
+    let asking = Asking::Link { client: Some(client_name(caller)), next: None, later: None };
     let RunReadiness { consents, confirmations } =
         broker.readiness_for_run(principal, run, tools, asking).await?;
     let prompts = consents.into_iter().filter_map(|consent| match consent.state {

@@ -212,7 +212,7 @@ async fn a_token_goes_out_only_after_the_page_has_said_so() {
     let proof = Ok(BrowserProof::Application(verifier));
     let before = Principal::new(caller, BTreeSet::new(), proof);
     let acme = world.broker().provider("acme").unwrap();
-    let asking = Asking::Link { client: Some("app"), next: None, away: false };
+    let asking = Asking::Link { client: Some("app"), next: None, later: None };
     let scopes = Scopes::new(["notes:read"]);
     let view = world.broker().authorize(&before, &acme, &scopes, asking).await;
     let ViewState::Pending { id, url } = view.state else { panic!("{view:?}") };

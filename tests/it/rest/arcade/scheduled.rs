@@ -127,6 +127,38 @@ async fn a_call_runs_at_its_time_with_a_consent_that_covers_it() {
     world.get("any", &path).await.is_refused(404, "not_found");
 }
 
+/// The page says what its user agrees to: which tool runs when, without them.
+#[tokio::test]
+async fn the_page_names_the_tool_and_the_time_of_each_scheduled_call() {
+    let world = World::on_machine().await;
+    let browser = crate::support::browser::Browser::new();
+    let line = |tool: &str, at: &str, when: &str| {
+        format!(
+            "Acme: <code>{tool}</code>, <time datetime=\"2027-01-15T{at}:00Z\">15 January 2027, {when} UTC</time>, without you"
+        )
+    };
+    let (first, second) =
+        (line("notes_write", "08:10", "08:10"), line("notes_read", "09:00", "09:00"));
+    let asked = link(&schedule(&world, "any", write("", IN_TEN_MINUTES)).await);
+    let before = browser.get(&asked).await;
+    assert!(before.text.contains(&first) && !before.text.contains(&second), "{}", before.text);
+    let read = json!({
+        "tool_name": "Notes.Read", "input": {"id": 1}, "run_at": "2027-01-15T09:00:00",
+    });
+    assert_eq!(link(&schedule(&world, "any", read).await), asked);
+    let answer = browser.post(&asked, &[("answer", "continue"), ("shown", before.shown())]).await;
+    assert_ne!(answer.status, reqwest::StatusCode::SEE_OTHER, "the page said less");
+    let page = browser.get(&asked).await;
+    assert!(page.text.contains(&first) && page.text.contains(&second), "{}", page.text);
+    // Ten more: the page names six, and says that it covers all.
+    for minute in 11..21 {
+        schedule(&world, "any", write("", &format!("2027-01-15T08:{minute}:00"))).await;
+    }
+    let page = browser.get(&asked).await;
+    assert_eq!(page.text.matches(", without you").count(), 6, "{}", page.text);
+    assert!(page.text.contains("calls that are scheduled for later"), "{}", page.text);
+}
+
 /// Schedules a call of `bob`, and gives the consent that it needs.
 async fn schedule_with_consent(world: &World, body: Value) -> String {
     let asked = link(&schedule(world, &key_of("app"), body.clone()).await);
