@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use countersign::app::Access;
 use countersign::broker::once::OwnedCall;
-use countersign::broker::schedule::{CallForLater, Scheduling};
-use countersign::model::scheduled::{ScheduledCall, ScheduledEnd, ScheduledState, Voucher};
+use countersign::broker::schedule::{CallForLater, Scheduling, Unschedulable};
+use countersign::model::scheduled::{NotRun, ScheduledCall, ScheduledEnd, ScheduledState, Voucher};
 use countersign::model::{Caller, Grant, Principal, ToolName, UserId};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -460,6 +460,55 @@ async fn a_call_that_cannot_be_scheduled_is_refused() {
     let message = refused.is_refused(400, "malformed_request");
     assert!(message.contains("of this user"), "{message}");
     schedule(&world, "any", star("bob", "a/b", IN_TEN_MINUTES)).await.ok();
+}
+
+/// A thousand calls of one key may wait, and the latest two hundred that have ended are kept.
+#[tokio::test]
+async fn a_key_has_limits_on_the_calls_that_wait_and_that_have_ended() {
+    let world = World::on_machine().await;
+    schedule(&world, "any", star("", "a/b", IN_TEN_MINUTES)).await.ok();
+    let table = world.server.tables_of_a_peer().scheduled;
+    let [only] = &world.broker().scheduled("local").await.unwrap()[..] else { panic!() };
+    for age in 0..210 {
+        let at = only.created_at.before(Duration::from_secs(age));
+        let end = ScheduledEnd::NotRun(NotRun::Missed);
+        let state = ScheduledState::Ended { since: None, at, end };
+        let call = ScheduledCall { id: format!("ended-{age}"), state, ..only.clone() };
+        table.put(call).await.unwrap().unwrap();
+    }
+    schedule(&world, "any", star("", "a/b", IN_TEN_MINUTES)).await.ok();
+    let calls = world.broker().scheduled("local").await.unwrap();
+    let ended: Vec<_> = calls.iter().filter(|call| call.has_ended()).collect();
+    assert_eq!(ended.len(), 200);
+    assert!(ended.iter().all(|call| call.id != "ended-209"), "the oldest makes room");
+    for number in 0..998 {
+        let caller = Caller::local(UserId::new(format!("user{}", number / 50)));
+        let call = ScheduledCall { id: number.to_string(), caller, ..only.clone() };
+        table.put(call).await.unwrap().unwrap();
+    }
+    let refused = schedule(&world, "any", star("", "a/b", IN_TEN_MINUTES)).await;
+    let message = refused.is_refused(400, "malformed_request");
+    assert!(message.contains("of this key"), "{message}");
+}
+
+/// A call that its user confirms each time cannot run while they are away.
+#[tokio::test]
+async fn a_call_that_its_user_confirms_is_not_scheduled() {
+    let (clock, ana) = (TestClock::new(), Caller::local(UserId::new("ana")));
+    let tools = world::payments("http://127.0.0.1:1");
+    let server = world::World::altered(None, &clock, &tools, world::confirm_payments);
+    let Value::Object(arguments) = json!({"sum": 5, "to": "Ben"}) else { panic!("an object") };
+    let call = OwnedCall {
+        principal: Principal::local(ana),
+        tool: ToolName::new("pay"),
+        arguments: arguments.clone(),
+        client: "client".into(),
+    };
+    let (space, voucher, run_at) = ("local".into(), Voucher::Machine, clock.clock().now());
+    let tool_id = "Pay".into();
+    let later = CallForLater { call, space, voucher, tool_id, written: arguments, run_at };
+    let scheduled = server.app.broker.schedule(later).await.unwrap();
+    assert!(matches!(scheduled, Scheduling::Unfit(Unschedulable::AsksEachTime)), "{scheduled:?}");
 }
 
 /// Where a tool of the same name may be another tool, a call waits until its time is over.
