@@ -1,6 +1,9 @@
 //! Listing and ending users' connections: as the operator, and as the application that the users
 //! belong to.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use countersign::app::Access;
 use countersign::broker::consent::end::Disconnected;
 use countersign::model::authorization::Unclaimed;
@@ -10,6 +13,8 @@ use countersign::model::{Authorization, Caller, ProviderId, UserId};
 use countersign::oauth::Revoked;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::world::{World, ana, tokens};
 use crate::support::http::client;
@@ -101,6 +106,55 @@ async fn a_consent_under_way_when_access_is_ended_is_not_kept() {
     ended.try_recv().expect("access was ended before the provider answered");
     assert!(users(&world).await.is_empty(), "the consent outlived the end of access");
     world.prompt().await;
+}
+
+/// The end of access is recorded first. Otherwise a consent that arrives while the provider ends
+/// another account would be stored after the accounts to end were looked up.
+#[tokio::test]
+async fn a_consent_that_arrives_while_an_account_is_being_ended_is_not_kept() {
+    let world = World::of(|origin| {
+        let settings = format!("loopback = \"any-port\"\nrevoke_url = \"{origin}/revoke\"");
+        let tools = super::world::tools_toml(origin);
+        let tools = tools.replace("loopback      = \"any-port\"", &settings);
+        tools.replacen("[providers.acme]", "[providers.acme]\naccounts = true", 1)
+    })
+    .await;
+    world.provider.says(tokens(r#"{"access_token":"first","scope":"notes:read"}"#));
+    world.consent().await;
+    let departure = world.click(&world.prompt_as(Some("work")).await.url).await;
+    let (exchange, revocation) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (exchanged, mut exchanging) = unbounded_channel();
+    let (revoked, mut revoking) = unbounded_channel();
+    let (held, first) = (Arc::clone(&exchange), Arc::clone(&revocation));
+    let mut is_first = true;
+    world.provider.tokens(move |body| {
+        let done = answer("200 OK", "", "");
+        if body.contains("grant_type=authorization_code") {
+            exchanged.send(()).unwrap();
+            let late = tokens(r#"{"access_token":"late","scope":"notes:read"}"#);
+            Act::SayWhen(Arc::clone(&held), late)
+        } else if std::mem::take(&mut is_first) {
+            revoked.send(()).unwrap();
+            Act::SayWhen(Arc::clone(&first), done)
+        } else {
+            Act::Say(done)
+        }
+    });
+    let arrive = async {
+        world.come_back(&departure, "code=c").await;
+        revocation.add_permits(1);
+    };
+    let end = async {
+        exchanging.recv().await.unwrap();
+        world.app.broker.users().end_access(&ana(), EndedBy::Operator).await.unwrap()
+    };
+    let order = async {
+        revoking.recv().await.unwrap();
+        exchange.add_permits(1);
+    };
+    let all = Box::pin(async { tokio::join!(arrive, end, order) });
+    tokio::time::timeout(Duration::from_secs(20), all).await.expect("both end");
+    assert!(users(&world).await.is_empty(), "the consent outlived the end of access");
 }
 
 #[tokio::test]

@@ -132,20 +132,18 @@ async fn a_call_runs_at_its_time_with_a_consent_that_covers_it() {
 async fn the_page_names_the_tool_and_the_time_of_each_scheduled_call() {
     let world = World::on_machine().await;
     let browser = crate::support::browser::Browser::new();
-    let line = |tool: &str, at: &str, when: &str| {
+    let line = |tool: &str, at: &str| {
         format!(
-            "Acme: <code>{tool}</code>, <time datetime=\"2027-01-15T{at}:00Z\">15 January 2027, {when} UTC</time>, without you"
+            "Acme: <code>{tool}</code>, <time datetime=\"2027-01-15T{at}:00Z\">15 January 2027, {at} UTC</time>, without you"
         )
     };
-    let (first, second) =
-        (line("notes_write", "08:10", "08:10"), line("notes_read", "09:00", "09:00"));
+    let (first, second) = (line("notes_write", "08:10"), line("notes_write", "09:00"));
     let asked = link(&schedule(&world, "any", write("", IN_TEN_MINUTES)).await);
     let before = browser.get(&asked).await;
     assert!(before.text.contains(&first) && !before.text.contains(&second), "{}", before.text);
-    let read = json!({
-        "tool_name": "Notes.Read", "input": {"id": 1}, "run_at": "2027-01-15T09:00:00",
-    });
-    assert_eq!(link(&schedule(&world, "any", read).await), asked);
+    // The same tool at another time.
+    let again = write("", "2027-01-15T09:00:00");
+    assert_eq!(link(&schedule(&world, "any", again).await), asked);
     let answer = browser.post(&asked, &[("answer", "continue"), ("shown", before.shown())]).await;
     assert_ne!(answer.status, reqwest::StatusCode::SEE_OTHER, "the page said less");
     let page = browser.get(&asked).await;
@@ -527,6 +525,20 @@ async fn a_call_runs_only_under_the_tools_that_it_was_scheduled_under() {
     let call = ended(&world, "any", "te_other").await;
     assert_not_run(&call, "TOOL_RUNTIME_FATAL", "within an hour of its time");
     assert_eq!(world.provider.calls().len(), 1);
+}
+
+/// The access of the user ends while the call is being stored.
+#[tokio::test]
+async fn nothing_is_scheduled_while_the_user_s_access_ends() {
+    let world = World::for_many().await;
+    let later = world.broker().now().after(Duration::from_secs(1));
+    // Each request of this second begins before it.
+    world.server.tables_of_a_peer().cutoffs.cut_off(&bob(), later).await.unwrap();
+    let refused = schedule(&world, &key_of("app"), star("bob", "a/b", IN_TEN_MINUTES)).await;
+    assert_eq!(refused.status, reqwest::StatusCode::SERVICE_UNAVAILABLE, "{refused:?}");
+    assert!(world.broker().scheduled("key:app").await.unwrap().is_empty());
+    world.pass(Duration::from_secs(2));
+    schedule(&world, &key_of("app"), star("bob", "a/b", IN_TEN_MINUTES)).await.ok();
 }
 
 #[tokio::test]
