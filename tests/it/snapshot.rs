@@ -9,7 +9,7 @@ mod difference;
 mod names;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::command::package;
 use crate::support::browser::Page;
@@ -63,20 +63,25 @@ impl Snapshot {
         let text = names::named(&self.text, known);
         let odd = names::unnamed(&text);
         assert!(odd.is_empty(), "{}: these look like secrets and have no name: {odd:?}", self.name);
-        let path = file(&self.name);
-        if environment("COUNTERSIGN_UPDATE_SNAPSHOTS").is_some_and(|it| it == "1") {
-            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-            std::fs::write(path, text).expect("a snapshot can be written");
-            return;
-        }
-        let kept = std::fs::read_to_string(&path).unwrap_or_default();
-        let difference = difference::lines(&kept, &text);
-        assert!(
-            kept == text,
-            "{} has changed. If this is meant, run with COUNTERSIGN_UPDATE_SNAPSHOTS=1.\n{difference}",
-            path.display()
-        );
+        hold_file(&file(&self.name), &text);
     }
+}
+
+/// Panics, with the difference, unless a file has this content.
+#[track_caller]
+pub(crate) fn hold_file(path: &Path, text: &str) {
+    if environment("COUNTERSIGN_UPDATE_SNAPSHOTS").is_some_and(|it| it == "1") {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a snapshot can be written");
+        return;
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    let difference = difference::lines(&kept, text);
+    assert!(
+        kept == text,
+        "{} has changed. If this is meant, run with COUNTERSIGN_UPDATE_SNAPSHOTS=1.\n{difference}",
+        path.display()
+    );
 }
 
 /// Panics unless a page is as the snapshot of this name has it.
