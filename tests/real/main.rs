@@ -46,6 +46,7 @@ mod keys;
 mod kills;
 mod loopback;
 mod ordering;
+mod own_clients;
 mod pages;
 mod peers;
 mod peers_under_fire;

@@ -21,18 +21,31 @@ pub struct Program {
 impl Program {
     /// Starts e.g. `world/upstream.mjs`.
     pub fn start(file: &str, options: &Value) -> Self {
+        Self::starting(file, options, None)
+    }
+
+    /// Starts a Python program that also finds the packages in this folder.
+    pub fn with_packages(file: &str, options: &Value, packages: &Path) -> Self {
+        Self::starting(file, options, Some(packages))
+    }
+
+    fn starting(file: &str, options: &Value, packages: Option<&Path>) -> Self {
         let is_python = Path::new(file).extension().is_some_and(|kind| kind == "py");
         let language = match is_python {
             // The frameworks need another major version of MCP's SDK than the clients.
-            true if file.starts_with("agents/mcp1/") => "COUNTERSIGN_REAL_AGENTS_PYTHON",
+            true if file.starts_with("agents/mcp1/") || packages.is_some() => {
+                "COUNTERSIGN_REAL_AGENTS_PYTHON"
+            }
             true if file.starts_with("arcade/") => "COUNTERSIGN_REAL_ARCADE_PYTHON",
             true => "COUNTERSIGN_REAL_PYTHON",
             false => "COUNTERSIGN_REAL_NODE",
         };
+        let agents = part("COUNTERSIGN_REAL_DIR").join("agents");
+        let path = std::env::join_paths(packages.into_iter().chain([agents.as_path()]));
         let mut child = Command::new(part(language))
             .arg(part("COUNTERSIGN_REAL_DIR").join(file))
             .arg(options.to_string())
-            .env("PYTHONPATH", part("COUNTERSIGN_REAL_DIR").join("agents"))
+            .env("PYTHONPATH", path.expect("folders without a separator in their names"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
