@@ -1,4 +1,4 @@
-//! `countersign env`: the variables with which other products' clients call this server.
+//! `countersign env`: the variables with which our clients and those of other products call this server.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -31,6 +31,7 @@ pub(super) struct Env {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Product {
     Arcade,
+    Countersign,
     Portia,
 }
 
@@ -39,6 +40,7 @@ impl Product {
     fn variables(self) -> (&'static str, &'static str) {
         match self {
             Self::Arcade => ("ARCADE_BASE_URL", "ARCADE_API_KEY"),
+            Self::Countersign => ("COUNTERSIGN_URL", "COUNTERSIGN_API_KEY"),
             Self::Portia => ("PORTIA_API_ENDPOINT", "PORTIA_API_KEY"),
         }
     }

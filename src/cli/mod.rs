@@ -119,7 +119,7 @@ enum Command {
         #[command(subcommand)]
         command: toolkits::Command,
     },
-    /// Print the variables with which the clients of other products call this server.
+    /// Print the variables with which a product's clients call this server.
     #[command(
         after_help = "eval \"$(countersign env arcade)\" sets them in a shell. Where tools.toml has [server.auth], they are its `public_url` and the key of its first application."
     )]

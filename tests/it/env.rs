@@ -1,4 +1,4 @@
-//! `countersign env`: the variables for other products' clients.
+//! `countersign env`: the variables for a product's clients.
 
 use crate::command::{countersign, run};
 
@@ -25,6 +25,10 @@ fn two_variables_are_enough_on_ones_own_machine() {
     assert_eq!(
         lines("", &["portia", "--sse", "0.0.0.0:9000"]),
         ["export PORTIA_API_ENDPOINT=http://127.0.0.1:9000", "export PORTIA_API_KEY=countersign"]
+    );
+    assert_eq!(
+        lines("", &["countersign"]),
+        ["export COUNTERSIGN_URL=http://127.0.0.1:8080", "export COUNTERSIGN_API_KEY=countersign"]
     );
     let [_, key] = &lines("", &["arcade", "--token"])[..] else { panic!("two") };
     assert!(key.starts_with("export ARCADE_API_KEY=\"$(cat "), "{key}");
