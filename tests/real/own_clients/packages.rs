@@ -1,12 +1,17 @@
 //! Our clients as users install them: built from `clients/`, and installed from what was built.
 
 use std::fs;
+use std::io::{Read as _, Seek as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use crate::harness::part;
+use crate::harness::{part, wait_within};
+
+/// Longest run of a program here. A type checker takes two minutes on cores that other work shares.
+const MAX_RUN: Duration = Duration::from_mins(10);
 
 /// A client that is built and installed.
 pub struct Package {
@@ -72,14 +77,22 @@ pub fn tsc(arguments: &[&Path]) {
     run(Command::new(part("COUNTERSIGN_REAL_NODE")).arg(compiler).args(arguments));
 }
 
-/// Runs a program to its end, and returns what it writes to stdout.
+/// Runs a program to its end, and expects success.
 #[track_caller]
-pub fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {stdout}{stderr}");
-    stdout
+pub fn run(command: &mut Command) {
+    let mut output = tempfile::tempfile().unwrap();
+    let copy = || output.try_clone().unwrap();
+    command.stdin(Stdio::null()).stdout(copy()).stderr(copy());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut status = None;
+    wait_within(MAX_RUN, &format!("the end of {command:?}"), || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    let mut text = String::new();
+    output.rewind().unwrap();
+    output.read_to_string(&mut text).unwrap();
+    assert!(status.is_some_and(|status| status.success()), "{command:?}: {text}");
 }
 
 /// Makes an empty folder below `target`.
