@@ -321,7 +321,16 @@ impl Run<'_> {
         ready: &Ready,
     ) -> Result<Answer, Box<Outcome>> {
         match credential::kept(self.provider, ready.user.as_deref(), &ready.token).await {
-            Ok(credential) => self.execute(Some(&connection.account), &credential).await,
+            Ok(credential) => {
+                let answer = self.execute(Some(&connection.account), &credential).await;
+                if ready.is_unproven
+                    && matches!(answer, Ok(Answer::Done(_)))
+                    && let Err(error) = self.broker.0.grants.note_proof(connection).await
+                {
+                    tracing::warn!(provider = %self.provider.id, %error, "the first use of a deposited token was not noted");
+                }
+                answer
+            }
             // Stored for another kind of credential, or with a user that is no longer configured.
             Err(error) => {
                 let (title, cause) = (self.provider.title.clone(), error.to_string());
@@ -366,7 +375,8 @@ impl Run<'_> {
         failure: Failure,
     ) -> Outcome {
         let age = self.broker.0.parts.clock.now().since(token.connected_at);
-        if age < RECENT_CONSENT_AGE {
+        // A deposited token that its first use shows to be dead has not been issued just now.
+        if age < RECENT_CONSENT_AGE && !token.is_unproven {
             return Outcome::Failed(failure);
         }
         if let Err(error) = self.broker.0.grants.give_up(connection, &token.token).await {

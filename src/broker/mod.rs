@@ -11,6 +11,7 @@
 //! - [`once`]: calls that run at most once under a key
 //! - [`rest_secrets`]: secrets that administrators store over REST
 //! - [`rest_providers`]: providers that administrators make over REST; [`providers`] finds all of them
+//! - [`deposit`]: tokens that users consented to elsewhere, moved in
 //! - [`users`]: which user has connected what, and ending it, for operators and applications
 //! - [`runs`]: what clients of Portia's contract store of their plans and users
 //! - [`schedule`]: calls that run at a time that their client has chosen
@@ -23,6 +24,7 @@ mod catalogue;
 pub mod client;
 pub mod confirm;
 pub mod consent;
+pub mod deposit;
 pub mod events;
 mod grant;
 pub mod once;
@@ -50,6 +52,7 @@ pub use client::registration::SetupError;
 use confirm::Confirmations;
 use consent::Consents;
 pub use consent::{ConnectError, NotYours, VisitingBrowser};
+use deposit::Deposits;
 use events::Events;
 use grant::Grants;
 use once::OnceCalls;
@@ -88,6 +91,7 @@ struct Inner {
     rest_secrets: RestSecrets,
     rest_providers: RestProviders,
     providers: Arc<Providers>,
+    deposits: Deposits,
     scheduled: ScheduledCalls,
     events: Events,
     /// Work that must outlive the call that began it, such as a refresh between sending and
@@ -211,6 +215,7 @@ impl Broker {
             providers: Arc::clone(&providers),
         };
         let consents = Consents::new(Arc::clone(&parts), tables.consents, collaborators);
+        let deposits = Deposits::new(parts.clock.clone(), Arc::clone(&clients));
         let of_accounts = (grants.clone(), consents.clone(), Arc::clone(&providers));
         let accounts = Accounts::new(Arc::clone(&parts), clients, of_accounts);
         let stored = users::Stored { runs: runs.clone(), scheduled: scheduled.clone() };
@@ -236,6 +241,7 @@ impl Broker {
             rest_secrets: RestSecrets::new(tables.rest_secrets),
             rest_providers: RestProviders::new(tables.rest_providers),
             providers,
+            deposits,
             scheduled,
             events,
             tasks,

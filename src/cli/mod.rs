@@ -5,6 +5,7 @@
 mod auth;
 mod check;
 mod env;
+mod import;
 mod keeper;
 mod key;
 mod log;
@@ -119,6 +120,11 @@ enum Command {
         #[command(subcommand)]
         command: toolkits::Command,
     },
+    /// Move users in from another product, with the tokens that they have consented to there.
+    #[command(
+        after_help = "nango: what `GET /connections/{id}?provider_config_key=…&refresh_token=true` answers, one after the other or as a list.\ncomposio: what `GET /api/v3/connected_accounts/{id}` answers, with masking of tokens switched off.\narcade: exports no refresh tokens.\ncsv: a table with the columns user_id, provider, client_id, refresh_token, access_token, token_type, expires_at, scopes, account, connection_id, away.\n\nEach token is shown to its provider before it counts. Run it again after a failure: what is moved in stays. Exits 1 unless all entries are live or unproven."
+    )]
+    Import(import::Import),
     /// Print the variables with which a product's clients call this server.
     #[command(
         after_help = "eval \"$(countersign env arcade)\" sets them in a shell. Where tools.toml has [server.auth], they are its `public_url` and the key of its first application."
@@ -200,6 +206,10 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             let argument = cli.config.clone();
             let config = attempt(argument.as_deref(), &NextCommand::new(cli.config))?;
             env::run(&env, config.as_ref(), &mut out)
+        }
+        Command::Import(import) => {
+            let config = load(cli.config.as_deref())?;
+            import::run(import, config, &mut out)
         }
         Command::Keeper => keeper::run(),
         Command::Auth { command } => {

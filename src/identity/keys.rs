@@ -36,6 +36,8 @@ pub struct Application {
     pub is_admin: bool,
     /// Whether it is given the access tokens of its users.
     pub gets_tokens: bool,
+    /// Whether it may deposit tokens of its users.
+    pub may_deposit: bool,
     next_origins: Vec<String>,
 }
 
@@ -167,14 +169,23 @@ impl Held {
 
 impl Application {
     pub(super) fn new(name: String, key: String, settings: ApplicationSettings) -> Self {
-        let ApplicationSettings { verifier_url, confirm, admin, tokens, next_origins } = settings;
+        let ApplicationSettings { verifier_url, confirm, admin, tokens, deposit, next_origins } =
+            settings;
         let browser_proof = match verifier_url {
             Some(url) => {
                 Ok(BrowserProof::Application(Verifier { key: name.clone(), url, confirm }))
             }
             None => Err(NoBrowserProof::NoVerifier { key: name.clone() }),
         };
-        Self { name, key, browser_proof, is_admin: admin, gets_tokens: tokens, next_origins }
+        Self {
+            name,
+            key,
+            browser_proof,
+            is_admin: admin,
+            gets_tokens: tokens,
+            may_deposit: deposit,
+            next_origins,
+        }
     }
 
     /// Whether a browser may be sent to this address after a consent: to the origin of the verifier

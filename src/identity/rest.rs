@@ -169,6 +169,25 @@ impl RestCaller {
         }
     }
 
+    /// Whether it may deposit tokens of its users that were obtained elsewhere. A program of one's own
+    /// machine may if it has the token: otherwise any program there could put an account of its own in
+    /// the place of the user's.
+    pub fn may_deposit(&self) -> bool {
+        match self {
+            Self::Machine { has_token, .. } => *has_token,
+            Self::Application(application) => application.may_deposit,
+            Self::Person(_) => false,
+        }
+    }
+
+    /// Name of the application that deposits; `None` for the operator.
+    pub fn depositor(&self) -> Option<&str> {
+        match self {
+            Self::Application(application) => Some(&application.name),
+            Self::Machine { .. } | Self::Person(_) => None,
+        }
+    }
+
     /// Whether a browser may be sent to this address after a consent: on one's own machine to a
     /// loopback address, else as [`Application::may_send_to`] says.
     pub fn may_send_to(&self, url: &Url) -> bool {
@@ -256,14 +275,17 @@ mod tests {
         let plain = application(ApplicationSettings::default());
         let admin = application(ApplicationSettings { admin: true, ..Default::default() });
         let trusted = application(ApplicationSettings { tokens: true, ..Default::default() });
+        let mover = application(ApplicationSettings { deposit: true, ..Default::default() });
         let gets_tokens = |caller: &RestCaller| caller.reader(None).unwrap().gets_tokens;
-        let rights = |caller: &RestCaller| (caller.is_admin(), gets_tokens(caller));
-        assert_eq!(rights(&plain), (false, false));
-        assert_eq!(rights(&admin), (true, false));
-        assert_eq!(rights(&trusted), (false, true));
-        assert_eq!(rights(&person()), (false, false));
-        assert_eq!(rights(&machine(false)), (false, false));
-        assert_eq!(rights(&machine(true)), (true, false));
+        let rights =
+            |caller: &RestCaller| (caller.is_admin(), gets_tokens(caller), caller.may_deposit());
+        assert_eq!(rights(&plain), (false, false, false));
+        assert_eq!(rights(&admin), (true, false, false));
+        assert_eq!(rights(&trusted), (false, true, false));
+        assert_eq!(rights(&mover), (false, false, true));
+        assert_eq!(rights(&person()), (false, false, false));
+        assert_eq!(rights(&machine(false)), (false, false, false));
+        assert_eq!(rights(&machine(true)), (true, false, true));
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub enum EventKind {
     SignIn(SignInOutcome),
     /// An application got a user's access token.
     TokenHandedOut,
+    /// Tokens that were obtained elsewhere were moved in.
+    Deposit(DepositOutcome),
 }
 
 words! {
@@ -164,6 +166,22 @@ words! {
         Unsaved = "unsaved",
         /// Granted, never stored, and gone with this process.
         Lost = "lost",
+    }
+}
+
+words! {
+    /// How a deposit ended.
+    DepositOutcome {
+        /// The provider honours it.
+        Live = "live",
+        /// Kept; its first use shows whether the provider honours it.
+        Unproven = "unproven",
+        /// The provider does not honour it.
+        Dead = "dead",
+        /// The provider could not be asked, or refuses this server's client; a repeat continues.
+        Undecided = "undecided",
+        /// Refused for its account, its client, or what is there already.
+        Refused = "refused",
     }
 }
 
@@ -272,6 +290,7 @@ impl EventKind {
             Self::End { .. } => "end",
             Self::SignIn(_) => "sign_in",
             Self::TokenHandedOut => "token",
+            Self::Deposit(_) => "deposit",
         }
     }
 
@@ -287,6 +306,7 @@ impl EventKind {
             Self::End { outcome, .. } => outcome.word(),
             Self::SignIn(outcome) => outcome.word(),
             Self::TokenHandedOut => "handed_out",
+            Self::Deposit(outcome) => outcome.word(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::deposit::{Deposit, Proof};
 use super::hosts::Hosts;
 use super::oauth::Revocation;
 use super::reason::GrantEnd;
@@ -134,6 +135,9 @@ pub struct Grant {
     /// Whether the user has agreed that the application gets the access token itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hands_out: bool,
+    /// Set if the user consented elsewhere, and the tokens were moved in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deposit: Option<Deposit>,
     /// A refresh in flight, or one whose answer was lost.
     #[serde(default)]
     pub attempt: Option<Attempt>,
@@ -213,7 +217,9 @@ impl Grant {
     /// [`ENDED_GRANT_RETENTION`] old, or its access token has expired and there is no refresh
     /// token.
     pub fn is_spent(&self, now: Time) -> bool {
-        if self.ended.is_some() {
+        // The depositor may come again after its process was killed, for as long as an ended grant
+        // stays.
+        if self.ended.is_some() || self.is_pending() {
             let last = self.refreshed_at.unwrap_or(self.connected_at).max(self.tokens.received_at);
             return now.since(last) >= ENDED_GRANT_RETENTION;
         }
@@ -247,6 +253,11 @@ impl Grant {
         self.unclear_refusals >= MAX_UNCLEAR_REFUSALS
     }
 
+    /// Whether it was deposited and its provider has not been asked about it yet. No call uses it.
+    pub fn is_pending(&self) -> bool {
+        self.deposit.as_ref().is_some_and(|deposit| deposit.proof == Proof::Pending)
+    }
+
     /// Returns this grant with the parts of the previous grant that stay valid.
     ///
     /// Many providers issue a refresh token at the first consent only. A second consent without
@@ -256,6 +267,10 @@ impl Grant {
     #[must_use]
     pub fn over(&self, before: &Grant) -> Grant {
         let mut grant = self.clone();
+        // Nobody knows yet whose tokens it has.
+        if before.is_pending() {
+            return grant;
+        }
         let is_same = match (&before.identity, &self.identity) {
             (Some(before), Some(now)) => before.id == now.id,
             (None, None) => true,
@@ -370,6 +385,7 @@ mod tests {
             retention: Retention::default(),
             away: false,
             hands_out: false,
+            deposit: None,
         }
     }
 

@@ -12,6 +12,7 @@ pub mod caller;
 pub mod consent_mode;
 pub mod consent_plan;
 pub mod credential;
+pub mod deposit;
 pub mod event;
 pub mod face;
 pub mod failure;

@@ -110,6 +110,13 @@ impl Scopes {
         Scopes(self.0.difference(&granted).cloned().collect())
     }
 
+    /// Returns the scopes of `self` that `granted` has, directly or through a wider scope.
+    #[must_use]
+    pub fn covered_by(&self, granted: &Scopes, implied: &Implied) -> Scopes {
+        let missing = self.missing_from(granted, implied);
+        Scopes(self.0.difference(&missing.0).cloned().collect())
+    }
+
     /// Returns the set without this scope.
     #[must_use]
     pub fn without(mut self, scope: &str) -> Scopes {

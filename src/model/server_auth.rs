@@ -77,6 +77,8 @@ pub struct ApplicationSettings {
     pub admin: bool,
     /// Whether it is given the access tokens of its users.
     pub tokens: bool,
+    /// Whether it may deposit tokens of its users that were obtained elsewhere.
+    pub deposit: bool,
     /// Origins beside that of `verifier_url` to which a browser may be sent after a consent, as
     /// [`url::Origin::ascii_serialization`] writes them.
     pub next_origins: Vec<String>,

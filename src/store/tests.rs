@@ -157,6 +157,7 @@ pub(super) fn grant(access: &str) -> Grant {
         retention: Retention::default(),
         away: false,
         hands_out: false,
+        deposit: None,
     }
 }
 

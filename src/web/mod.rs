@@ -62,7 +62,8 @@ use well_known::Metadata;
 /// Access of the routes that are pages.
 const PAGES: &[Access] = &[Access::OwnOrigin, Access::Session];
 /// Access of the routes that are for programs.
-const PROGRAMS: &[Access] = &[Access::Anyone, Access::Rest, Access::Ticket, Access::RestAdmin];
+const PROGRAMS: &[Access] =
+    &[Access::Anyone, Access::Rest, Access::Ticket, Access::RestAdmin, Access::RestDeposit];
 
 /// Pages of the loopback listener.
 pub fn loopback_pages(broker: Broker, origins: Origins) -> Router {

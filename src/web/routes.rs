@@ -19,8 +19,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use super::pages::sign_in::SignInPages;
 use super::pages::{accounts, confirm, connect, docs, sign_in};
 use super::rest::arcade::{
-    auth_providers, authorize, confirm_user, execute, health as arcade_health, requirements,
-    scheduled, secrets, settings, status, tools, user_connections,
+    auth_providers, authorize, confirm_user, deposits, execute, health as arcade_health,
+    requirements, scheduled, secrets, settings, status, token, tools, user_connections,
 };
 use super::rest::{self, RestState};
 use super::rest::{openapi, portia};
@@ -60,6 +60,8 @@ pub enum Access {
     Ticket,
     /// Like [`Self::Rest`], from a caller who may administer (others: 403).
     RestAdmin,
+    /// Like [`Self::Rest`], from a caller who may deposit tokens (others: 403).
+    RestDeposit,
     /// Requests that pass the gate: our host (others: 421), no foreign page (403), and the
     /// credentials of a user (401) ([`super::gate`]).
     Gate,
@@ -201,6 +203,8 @@ const TABLE: &[Route] = table! {
     Post   accounts::PATH,                Session,   SERVED,  FORM,   Exact, Broker(accounts::answer);
     // REST: an application confirms its user's browser; an administrator sees and ends connections.
     Post   confirm_user::PATH,            Rest, SERVED, CONFIRMATION, ExtraSlashes, Rest(confirm_user::confirm_user);
+    Post   deposits::PATH,                RestDeposit, SERVED, SMALL, ExtraSlashes, Rest(deposits::deposit);
+    Post   token::PATH,                   Rest, SERVED, SMALL, ExtraSlashes, Rest(token::token);
     Get    user_connections::COLLECTION_PATH, RestAdmin, SERVED, UNREAD, Exact, Rest(user_connections::list);
     Delete user_connections::COLLECTION_PATH, RestAdmin, SERVED, UNREAD, Exact, Rest(user_connections::end_user);
     Delete user_connections::ITEM_PATH,       RestAdmin, SERVED, UNREAD, Exact, Rest(user_connections::end);
@@ -299,7 +303,10 @@ impl Route {
             }
             Handler::SignIn(_) => matches!(self.access, Access::OwnOrigin),
             Handler::Rest(_) => {
-                matches!(self.access, Access::Rest | Access::Ticket | Access::RestAdmin)
+                matches!(
+                    self.access,
+                    Access::Rest | Access::Ticket | Access::RestAdmin | Access::RestDeposit
+                )
             }
             Handler::Metadata(_) => matches!(self.access, Access::Anyone),
             Handler::Mcp(_) => matches!(self.access, Access::Gate | Access::Gateway),
@@ -318,6 +325,9 @@ impl Route {
             // The layer that is added last runs first.
             Access::RestAdmin => handler
                 .route_layer(from_fn(rest::gate::require_admin))
+                .route_layer(from_fn_with_state(states.rest.clone()?, rest::gate::identify)),
+            Access::RestDeposit => handler
+                .route_layer(from_fn(rest::gate::require_deposit))
                 .route_layer(from_fn_with_state(states.rest.clone()?, rest::gate::identify)),
             // The handler of MCP takes every method, and so is no route to this router.
             Access::Gateway => {

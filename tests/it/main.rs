@@ -23,6 +23,7 @@ mod env;
 mod home;
 mod http;
 mod identity;
+mod import;
 mod keeper;
 mod keys;
 mod mistakes;

@@ -72,6 +72,7 @@ pub async fn keep(
         retention: Retention::default(),
         away: false,
         hands_out: false,
+        deposit: None,
     };
     futures_util::stream::iter(callers)
         .map(|caller| (of(&caller), caller))

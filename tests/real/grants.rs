@@ -16,24 +16,24 @@ use serde_json::{Value, json};
 
 use crate::harness::{Visit, World, request};
 
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// Our OAuth client, at the world's authorization server.
-struct Us {
-    oauth: OAuthClient,
+pub struct Us {
+    pub oauth: OAuthClient,
     metadata: Metadata,
 }
 
 impl Us {
-    async fn at(world: &World) -> Self {
+    pub async fn at(world: &World) -> Self {
         let oauth = OAuthClient::new(Net::new(Policy::default()), Clock::system());
         let metadata = oauth.discover(&world.issuer().parse().unwrap()).await.unwrap();
         Self { oauth, metadata }
     }
 
-    fn client(&self, id: &str, secret: &str, token_auth: TokenAuth) -> ClientRegistration {
+    pub fn client(&self, id: &str, secret: &str, token_auth: TokenAuth) -> ClientRegistration {
         ClientRegistration {
             client_id: id.into(),
             client_secret: (token_auth != TokenAuth::None).then(|| secret.into()),
@@ -52,7 +52,7 @@ impl Us {
         self.client("robot", "robot-secret-0123456789", TokenAuth::Basic)
     }
 
-    async fn code(&self, client: &ClientRegistration) -> DeviceCode {
+    pub async fn code(&self, client: &ClientRegistration) -> DeviceCode {
         let endpoint = self.metadata.device_authorization_endpoint.as_ref().unwrap();
         let scopes = Scopes::new(["openid", "notes:read"]);
         self.oauth.device_authorization(client, endpoint, &scopes).await.unwrap()

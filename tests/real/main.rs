@@ -45,6 +45,7 @@ mod keeper;
 mod keys;
 mod kills;
 mod loopback;
+mod moving_in;
 mod ordering;
 mod own_clients;
 mod pages;

@@ -1,10 +1,13 @@
 //! The accounts that a user has connected.
 
+use std::sync::Arc;
+
 use super::Accounts;
 use crate::broker::ConnectError;
+use crate::model::deposit::{Deposit, Proof};
 use crate::model::lifetime::KnownEnd;
 use crate::model::scope::Implied;
-use crate::model::{AccountName, Caller, Grant, Scopes, Standing, Time, secret};
+use crate::model::{AccountName, Caller, Grant, Provider, Scopes, Standing, Time, secret};
 use crate::store::{Held, StoreError};
 
 /// A connected account, as its user sees it.
@@ -30,6 +33,8 @@ pub struct Account {
     pub ungranted: Scopes,
     /// The application that gets its access token itself, if one does.
     pub hands_out_to: Option<String>,
+    /// Origin, if its user consented elsewhere.
+    pub moved_in: Option<MovedIn>,
     /// Whether it is the server's own grant, which no user has connected.
     pub is_of_the_server: bool,
     pub source: AccountSource,
@@ -39,6 +44,25 @@ pub struct Account {
     /// Digest of the consent described here. A form sends it back, so an action applies only to
     /// what the user saw.
     pub digest: String,
+}
+
+/// Origin of an account whose user consented elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedIn {
+    /// The application that moved it in; `None`: the operator.
+    pub by: Option<String>,
+    pub at: Time,
+    /// Whether the provider has honoured its tokens.
+    pub is_proven: bool,
+    /// Whether the depositor says that the user has agreed to calls while they are away.
+    pub away: bool,
+}
+
+impl MovedIn {
+    fn of(grant: &Grant) -> Option<Self> {
+        let Deposit { by, at, proof, .. } = grant.deposit.clone()?;
+        Some(Self { by, at, is_proven: proof == Proof::Proven, away: grant.away })
+    }
 }
 
 /// Kind of secret that gives the access.
@@ -125,17 +149,9 @@ impl Accounts {
             || (grant.is_refused() && !is_live);
         let ends = grant.known_end(&facts, now).filter(|_| !has_ended && !is_of_the_server);
         let (at, why) = grant.past_end(&facts);
-        let is_ours = match provider {
-            Some(provider) => self.clients.may_use(provider, &grant.binding).await,
-            None => Ok(false),
-        };
-        let state = match (is_ours, has_ended) {
-            (Ok(true), true) => AccountState::Ended(why.past_words(&title, at, now)),
-            (Ok(true), false) => AccountState::Connected,
-            _ if grant.ended.is_some() => AccountState::Ended(why.past_words(&title, at, now)),
-            (Ok(false), _) => AccountState::OtherConfiguration,
-            (Err(error), _) => AccountState::NotSetUp(error.to_string()),
-        };
+        let moved_in = MovedIn::of(&grant);
+        let why = why.past_words(&title, at, now);
+        let state = self.state(&grant, provider, has_ended, &title, why).await;
         Ok(Account {
             title,
             provider: grant.provider.to_string(),
@@ -149,6 +165,7 @@ impl Accounts {
             renews: grant.tokens.refresh.is_some() || is_of_the_server,
             ends,
             ungranted: grant.ungranted,
+            moved_in,
             hands_out_to: grant.hands_out.then(|| caller.of().to_owned()),
             is_of_the_server,
             source,
@@ -156,6 +173,32 @@ impl Accounts {
             reconnects: reconnects && !is_of_the_server,
             digest,
         })
+    }
+
+    /// Whether an account works. `why` is the reason why it does not, if it has ended.
+    async fn state(
+        &self,
+        grant: &Grant,
+        provider: Option<&Arc<Provider>>,
+        has_ended: bool,
+        title: &str,
+        why: String,
+    ) -> AccountState {
+        if grant.is_pending() {
+            let unproven = format!("moved in, and not usable before {title} has confirmed it");
+            return AccountState::Ended(unproven);
+        }
+        let is_ours = match provider {
+            Some(provider) => self.clients.may_use(provider, &grant.binding).await,
+            None => Ok(false),
+        };
+        match (is_ours, has_ended) {
+            (Ok(true), true) => AccountState::Ended(why),
+            (Ok(true), false) => AccountState::Connected,
+            _ if grant.ended.is_some() => AccountState::Ended(why),
+            (Ok(false), _) => AccountState::OtherConfiguration,
+            (Err(error), _) => AccountState::NotSetUp(error.to_string()),
+        }
     }
 
     /// This user's grant that a page with this [`Account::digest`] showed.
@@ -172,7 +215,7 @@ impl Accounts {
 }
 
 /// Digest of a consent: what was granted, when and by which account. A refresh does not change it.
-pub(super) fn digest(grant: &Grant) -> String {
+pub(in crate::broker) fn digest(grant: &Grant) -> String {
     let Grant { provider, account, binding, identity, scopes, connected_at, hands_out, .. } = grant;
     // `Debug` quotes every text, so different consents are never written alike.
     let said =

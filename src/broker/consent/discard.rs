@@ -13,7 +13,7 @@ use crate::store::StoreError;
 
 /// Reading of two grants of which the provider has not told whose one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unnamed {
+pub(in crate::broker) enum Unnamed {
     MayBeSame,
     IsAnother,
 }
@@ -32,7 +32,12 @@ impl Consents {
     ///
     /// In the background, since it reads all grants and a provider may take long; the end of the
     /// process waits for it.
-    pub(super) fn discard_of(&self, client: &ClientRegistration, grant: &Grant, unnamed: Unnamed) {
+    pub(in crate::broker) fn discard_of(
+        &self,
+        client: &ClientRegistration,
+        grant: &Grant,
+        unnamed: Unnamed,
+    ) {
         let (consents, client, grant) = (self.clone(), client.clone(), grant.clone());
         self.0.tasks.spawn(async move {
             let provider = &grant.provider;

@@ -167,7 +167,7 @@ impl Consents {
 
     /// Deletes a grant again if it was written while its user's access was being ended, or while its
     /// provider was being deleted. Returns whether that was so.
-    pub(super) async fn drop_if_cut_off(
+    pub(in crate::broker) async fn drop_if_cut_off(
         &self,
         caller: &Caller,
         grant: &Grant,

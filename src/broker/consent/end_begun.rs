@@ -31,7 +31,7 @@ impl Consents {
 
     /// Whether a consent that was begun at `begun_at` must not be kept: the user's access was ended
     /// since, or the provider was made over REST and is deleted, or being deleted.
-    pub(super) async fn has_ended(
+    pub(in crate::broker) async fn has_ended(
         &self,
         caller: &Caller,
         provider: &ProviderId,

@@ -127,6 +127,7 @@ impl Consents {
             retention: plan.retention,
             away,
             hands_out,
+            deposit: None,
         }
     }
 

@@ -17,7 +17,7 @@
 pub mod callback;
 pub mod confirmation;
 pub mod device;
-mod discard;
+pub(super) mod discard;
 pub mod end;
 mod end_begun;
 pub mod keep;
@@ -27,7 +27,7 @@ mod lookup;
 mod open_links;
 pub mod ownership;
 pub mod paste;
-mod provider_account;
+pub(super) mod provider_account;
 mod steps;
 mod sweep;
 mod unclaimed;

@@ -245,7 +245,9 @@ impl Consents {
         let held = read.await.ok().flatten();
         let is_live = |grant: &Grant| {
             let standing = grant.standing(&Scopes::default(), plan.implied(), now);
-            matches!(standing, Standing::Usable | Standing::Stale) && !grant.is_refused()
+            matches!(standing, Standing::Usable | Standing::Stale)
+                && !grant.is_refused()
+                && !grant.is_pending()
         };
         match held.filter(|held| is_live(&held.value)) {
             Some(held) => scopes.missing_from(&held.value.scopes, plan.implied()),

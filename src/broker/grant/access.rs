@@ -10,6 +10,7 @@ use super::Grants;
 use crate::broker::Connection;
 use crate::broker::client::refusal;
 use crate::broker::client::registration::SetupError;
+use crate::model::deposit::Proof;
 use crate::model::failure::RenewalRefusal;
 use crate::model::grant::MAX_UNCLEAR_REFUSALS;
 use crate::model::reason::GrantEnd;
@@ -63,6 +64,10 @@ pub(in crate::broker) struct Ready {
     /// Scopes of the token, for step-up.
     pub(in crate::broker) granted: Scopes,
     pub(in crate::broker) connected_at: Time,
+    /// When the token expires; `None` if the provider did not say.
+    pub(in crate::broker) expires_at: Option<Time>,
+    /// Whether this call shows for the first time whether the provider honours a deposited token.
+    pub(in crate::broker) is_unproven: bool,
 }
 
 /// Why a caller's access cannot be determined right now. Never a reason to ask for consent.
@@ -194,8 +199,17 @@ impl Grants {
     }
 
     /// The grant behind a connection, if it was given for this client, these endpoints and these
-    /// hosts.
+    /// hosts. A deposit whose provider has not been asked yet is none.
     pub(in crate::broker) async fn grant_of(
+        &self,
+        connection: &Connection,
+    ) -> Result<Option<Held<Grant>>, StoreError> {
+        let held = self.record_of(connection).await?;
+        Ok(held.filter(|held| !held.value.is_pending()))
+    }
+
+    /// Like [`Self::grant_of`], also for a deposit whose provider has not been asked yet.
+    pub(super) async fn record_of(
         &self,
         connection: &Connection,
     ) -> Result<Option<Held<Grant>>, StoreError> {
@@ -281,7 +295,10 @@ fn retention(connection: &Connection, grant: &Grant) -> Retention {
 }
 
 pub(super) fn ready(grant: Grant) -> Ready {
+    let is_unproven = grant.deposit.is_some_and(|deposit| deposit.proof == Proof::Unproven);
     Ready {
+        is_unproven,
+        expires_at: grant.tokens.expires_at,
         token: grant.tokens.access,
         user: grant.tokens.user,
         granted: grant.scopes,

@@ -44,7 +44,9 @@ pub(in crate::broker) fn described(grants: &[Grant]) -> Vec<String> {
 }
 
 fn is_usable(grant: &Grant, connection: &Connection) -> bool {
-    grant.provider == connection.provider.id && grant.binding.covers(&connection.bound.binding)
+    !grant.is_pending()
+        && grant.provider == connection.provider.id
+        && grant.binding.covers(&connection.bound.binding)
 }
 
 impl Grant {

@@ -38,7 +38,7 @@ impl Grants {
         let elsewhere = || AccessError::Elsewhere { provider: provider.clone() };
         loop {
             // Read anew each time: the grant that a waiting call has read may hold a spent token.
-            let held = self.grant_of(connection).await?;
+            let held = self.record_of(connection).await?;
             let held = match self.judge(connection, held, (&Scopes::default()).into(), rejected) {
                 Judgement::Renew(held) => *held,
                 Judgement::Ready(_) | Judgement::Settled(_) => return Ok(None),

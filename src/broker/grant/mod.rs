@@ -6,9 +6,10 @@
 //! - [`server_token`]: grants of the server itself
 //! - [`known`]: the accounts that a user has connected at one provider
 //! - [`last_used`]: when a grant was last used
-//! - [`put`]: stores a grant, and deletes it
+//! - [`put`]: stores a grant, and deletes it; [`deposit`]: stores one that was obtained elsewhere
 
 pub(super) mod access;
+mod deposit;
 pub(super) mod known;
 pub(super) mod last_used;
 mod lease;

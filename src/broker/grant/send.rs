@@ -10,11 +10,12 @@ use super::unsaved::same_secret;
 use crate::broker::Connection;
 use crate::broker::client::resend::Tries;
 use crate::broker::client::token_endpoints::{Admission, FAILURE_COOL_DOWN, RefusalKey};
-use crate::model::Grant;
 use crate::model::consent_plan::ClientRegistration;
 use crate::model::event::{EventKind, RenewalOutcome};
 use crate::model::grant::{Attempt, MAX_UNCLEAR_REFUSALS};
 use crate::model::reason::{GrantEnd, LostAnswer};
+use crate::model::scope::Implied;
+use crate::model::{Grant, Scopes};
 use crate::oauth::{Issued, TokenError, Verdict};
 use crate::store::Held;
 
@@ -36,7 +37,8 @@ impl Grants {
         let error = loop {
             let error = match clients.refresh(provider, &client, &refresh).await {
                 Ok(issued) => {
-                    let renewed = self.renewed(&marked.value, issued);
+                    let implied = connection.provider.implied();
+                    let renewed = self.renewed(&marked.value, issued, implied);
                     let unsaved = Unsaved { connection, client, renewed, over: marked, saves: 0 };
                     return self.clone().save(unsaved).await;
                 }
@@ -126,16 +128,20 @@ impl Grants {
         (Err(error), Some(Refresh::CoolingDown(now.after(FAILURE_COOL_DOWN))))
     }
 
-    fn renewed(&self, grant: &Grant, issued: Issued) -> Grant {
+    fn renewed(&self, grant: &Grant, issued: Issued, implied: &Implied) -> Grant {
         let mut tokens = issued.tokens;
         let is_the_same = same_secret(tokens.refresh.as_ref(), grant.tokens.refresh.as_ref());
         if is_the_same && tokens.refresh_expires_at.is_none() {
             tokens.refresh_expires_at = grant.tokens.refresh_expires_at;
         }
+        let vouched = |granted: Scopes| match &grant.deposit {
+            Some(deposit) => deposit.vouched(granted, implied),
+            None => granted,
+        };
         Grant {
             tokens,
             unclear_refusals: 0,
-            scopes: issued.scopes.unwrap_or_else(|| grant.scopes.clone()),
+            scopes: issued.scopes.map_or_else(|| grant.scopes.clone(), vouched),
             refreshed_at: Some(self.0.clock.now()),
             attempt: None,
             ..grant.clone()

@@ -174,6 +174,7 @@ impl Grants {
             retention: Retention::Refresh,
             away: false,
             hands_out: false,
+            deposit: None,
         };
         let put = self.put(caller, &grant, AccountChange::Confirmed, Replaces::Any);
         Ok(put.await.map(drop)?)

@@ -54,7 +54,7 @@ impl Grants {
             for _ in 0..MAX_WRITE_ATTEMPTS {
                 // The present grant counts: a newer consent, or what we wrote ourselves just before
                 // a flush failed. If there is none, the user has disconnected in the meantime.
-                let Some(there) = self.grant_of(&unsaved.connection).await? else {
+                let Some(there) = self.record_of(&unsaved.connection).await? else {
                     return Ok(true);
                 };
                 let Some(merged) = unsaved.merged(&there.value) else { return Ok(false) };

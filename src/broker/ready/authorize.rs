@@ -63,12 +63,24 @@ impl Broker {
         scopes: &Scopes,
         asking: Asking<'_>,
     ) -> AuthorizationView {
+        self.authorize_account(principal, provider, &AccountName::default(), scopes, asking).await
+    }
+
+    /// Like [`Self::authorize`], for the user's account of this name.
+    pub async fn authorize_account(
+        &self,
+        principal: &Principal,
+        provider: &Arc<Provider>,
+        account: &AccountName,
+        scopes: &Scopes,
+        asking: Asking<'_>,
+    ) -> AuthorizationView {
         if !provider.is_by_consent() {
             return AuthorizationView::unneeded(principal.caller.clone());
         }
         let own = || settings(provider).map(|settings| settings.scopes.clone()).unwrap_or_default();
         let scopes = if scopes.is_empty() { own() } else { scopes.clone() };
-        let (provider, account) = (Arc::clone(provider), AccountName::default());
+        let (provider, account) = (Arc::clone(provider), account.clone());
         let need = ProviderNeed { provider, account, scopes, tools: Vec::new() };
         let consent = self.consent(principal, need, asking).await;
         AuthorizationView::of(principal.caller.clone(), consent)

@@ -16,6 +16,7 @@ pub mod run;
 mod token;
 
 pub(super) use memo::Answers;
+pub use token::HandedOut;
 pub(super) use token::gets_token;
 
 use std::sync::Arc;

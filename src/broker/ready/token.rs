@@ -2,11 +2,21 @@
 
 use secrecy::SecretString;
 
-use crate::broker::grant::access::{Access, AccessError, Outlook};
+use crate::broker::grant::access::{Access, AccessError, Outlook, Ready};
 use crate::broker::{Broker, caller_failures};
 use crate::model::event::EventKind;
 use crate::model::retention::Retention;
-use crate::model::{AccountName, Failure, Principal, Provider, ProviderId, Scopes};
+use crate::model::{AccountName, Failure, Principal, Provider, ProviderId, Scopes, Time};
+
+/// An access token for an application.
+#[derive(Debug)]
+pub struct HandedOut {
+    pub token: SecretString,
+    /// All scopes of the token.
+    pub scopes: Scopes,
+    /// `None`: the provider did not say.
+    pub expires_at: Option<Time>,
+}
 
 /// Whether the application that names this user may be given the access tokens of their accounts
 /// there, once they have agreed to it.
@@ -28,7 +38,7 @@ impl Broker {
         principal: &Principal,
         provider: &ProviderId,
         account: &AccountName,
-    ) -> Result<Option<SecretString>, Failure> {
+    ) -> Result<Option<HandedOut>, Failure> {
         let found = self.active_provider_of(&principal.caller, provider).await;
         let found = found
             .map_err(|error| caller_failures::no_access(&AccessError::from(error), principal))?;
@@ -63,7 +73,8 @@ impl Broker {
             Some(Access::Ready(ready)) => {
                 let kind = EventKind::TokenHandedOut;
                 self.events().record_access(&principal.caller, &provider.id, kind);
-                Ok(Some(ready.token))
+                let Ready { token, granted: scopes, expires_at, .. } = ready;
+                Ok(Some(HandedOut { token, scopes, expires_at }))
             }
             None | Some(Access::Missing { .. } | Access::Refused) => Ok(None),
         }

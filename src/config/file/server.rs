@@ -87,6 +87,8 @@ table! {
         "admin" => admin: At<bool>,
         /// Whether the application is given its users' access tokens. Default: false.
         "tokens" => tokens: At<bool>,
+        /// Whether the application may move in tokens that its users consented to elsewhere, with `POST /v1/connections`. Default: false.
+        "deposit" => deposit: At<bool>,
         /// Origins, beside that of `verifier_url`, to which the application may send a browser after a consent, e.g. `https://app.example.com`.
         "next_uris" => next_uris: Vec<Text>,
     }

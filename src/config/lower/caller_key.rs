@@ -122,6 +122,7 @@ fn holder(
         confirm: confirm(table, find),
         admin: table.admin.as_ref().is_some_and(|it| it.value),
         tokens: table.tokens.as_ref().is_some_and(|it| it.value),
+        deposit: table.deposit.as_ref().is_some_and(|it| it.value),
         next_origins: table
             .next_uris
             .iter()
@@ -163,6 +164,7 @@ fn report_rights_of_person(table: &CallerKeyTable, find: &mut Findings<'_>) {
     let rights = [
         ("admin", table.admin.as_ref().map(|it| &it.span)),
         ("tokens", table.tokens.as_ref().map(|it| &it.span)),
+        ("deposit", table.deposit.as_ref().map(|it| &it.span)),
         ("next_uris", table.next_uris.iter().flatten().next().map(|it| &it.span)),
     ];
     for (key, span) in rights {

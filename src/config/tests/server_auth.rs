@@ -92,15 +92,16 @@ fn an_application_says_when_it_confirms_a_browser() {
 #[test]
 fn an_application_has_the_rights_that_are_written() {
     let rights = |written: &str| match &auth(&key("a", &format!("{URL}{written}"))).keys[0].holder {
-        KeyHolder::Application(it) => (it.admin, it.tokens, it.next_origins.clone()),
+        KeyHolder::Application(it) => (it.admin, it.tokens, it.deposit, it.next_origins.clone()),
         KeyHolder::Person(_) => panic!("a person"),
     };
-    assert_eq!(rights(""), (false, false, Vec::new()));
-    assert_eq!(rights("admin = true"), (true, false, Vec::new()));
-    assert_eq!(rights("tokens = true"), (false, true, Vec::new()));
+    assert_eq!(rights(""), (false, false, false, Vec::new()));
+    assert_eq!(rights("admin = true"), (true, false, false, Vec::new()));
+    assert_eq!(rights("tokens = true"), (false, true, false, Vec::new()));
+    assert_eq!(rights("deposit = true"), (false, false, true, Vec::new()));
     assert_eq!(
         rights("next_uris = [\"https://b.example:443/\", \"http://localhost:3000\"]"),
-        (false, false, vec!["https://b.example".into(), "http://localhost:3000".into()])
+        (false, false, false, vec!["https://b.example".into(), "http://localhost:3000".into()])
     );
 }
 
@@ -301,6 +302,7 @@ fn mistakes_about_keys() {
         (key("a", "user = \"a\"\nconfirm = \"after\""), "5:11", "there is none"),
         (key("a", "user = \"a\"\nadmin = true"), "5:9", "`admin` is for the key of an app"),
         (key("a", "user = \"a\"\ntokens = false"), "5:10", "`tokens` is for"),
+        (key("a", "user = \"a\"\ndeposit = true"), "5:11", "`deposit` is for"),
         (
             key("a", "user = \"a\"\nnext_uris = [\"https://a.example\"]"),
             "5:14",

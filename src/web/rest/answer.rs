@@ -19,9 +19,12 @@ const PORTIA_PREFIX: &str = "/api/v0/";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::web) enum ErrorName {
+    AccessEnded,
     AdminRequired,
+    AlreadyConnected,
     AmbiguousTool,
     AuthorizationFailed,
+    DeadToken,
     Forbidden,
     IdempotencyKeyReused,
     InvalidAuthorization,
@@ -39,6 +42,8 @@ pub(in crate::web) enum ErrorName {
     UnknownFlow,
     UnsupportedMediaType,
     UserMismatch,
+    WrongAccount,
+    WrongClient,
 }
 
 /// `{"name", "message"}`: an error for Arcade's clients.

@@ -103,6 +103,20 @@ pub(in crate::web) async fn require_admin(
     problem(face, StatusCode::FORBIDDEN, ErrorName::AdminRequired, message)
 }
 
+/// Middleware that refuses callers without the right to deposit tokens.
+pub(in crate::web) async fn require_deposit(
+    Extension(caller): Extension<RestCaller>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if caller.may_deposit() {
+        return next.run(request).await;
+    }
+    let message = "the key may not deposit tokens; the operator writes `deposit = true` beside it in [[server.auth.api_keys]], or serves with `--token`";
+    let face = face_of(request.uri());
+    problem(face, StatusCode::FORBIDDEN, ErrorName::Forbidden, message)
+}
+
 /// Whether a browser sent the request for a page. Every browser of today sends one of the headers
 /// with each request of a page, and no page can leave them out. `none` means that the person typed
 /// the address.

@@ -23,6 +23,8 @@ const MIRROR: &str = "
     GET     /connections                              session      -PKI  -      exact
     POST    /connections                              session      -PKI  65536  exact
     POST    /v1/auth/confirm_user                     rest         -PKI  4096   slashes
+    POST    /v1/connections                           rest-deposit -PKI  65536  slashes
+    POST    /v1/token                                 rest         -PKI  65536  slashes
     GET     /v1/admin/user_connections                rest-admin   -PKI  -      exact
     DELETE  /v1/admin/user_connections                rest-admin   -PKI  -      exact
     DELETE  /v1/admin/user_connections/{id}           rest-admin   -PKI  -      exact
@@ -104,6 +106,7 @@ fn row(route: &Route) -> String {
         Access::Rest => "rest",
         Access::Ticket => "ticket",
         Access::RestAdmin => "rest-admin",
+        Access::RestDeposit => "rest-deposit",
         Access::Gate => "gate",
         Access::Gateway => "gateway",
     };
@@ -227,7 +230,7 @@ impl Port {
         let access = rows.first().map_or("none", |row| row[2].as_str());
         match access {
             "anyone" if is_taken => &[200, 204, 503],
-            "rest" | "rest-admin" if is_taken => match client {
+            "rest" | "rest-admin" | "rest-deposit" if is_taken => match client {
                 _ if method == "HEAD" => &[405],
                 Client::ForeignHost => &[421],
                 Client::Nobody | Client::Browser => &[401],
@@ -235,8 +238,8 @@ impl Port {
                 Client::Administrator if self.kind != 'P' => &[200, 204, 400, 404],
                 Client::Application if self.kind != 'P' && access == "rest" => &[200, 400, 404],
                 Client::ForeignOrigin => &[403],
-                // No right to administer, or no application that confirms browsers.
-                _ if access == "rest-admin" || path == "/v1/auth/confirm_user" => &[403],
+                // No right to administer or deposit, or no application that confirms browsers.
+                _ if access.starts_with("rest-") || path == "/v1/auth/confirm_user" => &[403],
                 // A person's key names no other user.
                 Client::User if path.contains("/end-user/") && self.kind != 'P' => &[400, 403],
                 _ => &[200, 400, 404],
@@ -247,7 +250,7 @@ impl Port {
                 Client::ForeignOrigin => &[403],
                 _ => &[404],
             },
-            "anyone" | "rest" | "ticket" | "rest-admin" => &[405],
+            "anyone" | "rest" | "ticket" | "rest-admin" | "rest-deposit" => &[405],
             "gate" | "gateway" => self.promised_by_gate(client, method, path, is_taken),
             // Pages, and what is at no address of this port.
             _ => match (client, method) {
@@ -333,9 +336,10 @@ fn many(auth: &str) -> Served {
         name = "app"
         key  = "env:APP_KEY"
         [[server.auth.api_keys]]
-        name  = "admin"
-        key   = "env:ADMIN_KEY"
-        admin = true
+        name    = "admin"
+        key     = "env:ADMIN_KEY"
+        admin   = true
+        deposit = true
         "#
     );
     Served::start(&tools, |command| {

@@ -108,7 +108,7 @@ fn body() -> Value {
         "id": PLAN, "query": "other", "steps": [], "plan_id": PLAN, "end_user": "bob",
         "current_step_index": 0, "state": "FAILED", "outputs": {}, "plan_run_id": RUN,
         "step": 0, "end_user_id": "bob", "status": "SUCCESS", "latency_seconds": 1.0,
-        "name": "other",
+        "name": "other", "provider": "acme", "client_id": "us", "refresh_token": "other",
     })
 }
 
@@ -138,9 +138,9 @@ async fn no_other_key_sees_or_touches_what_an_application_s_user_has() {
     let kept = keep(&world).await;
     let before = seen(&world, &kept.ids).await;
     let mut asked = 0;
-    for key in ["other_admin", "plain", "ana"] {
+    for key in ["other_admin", "other", "plain", "ana"] {
         for route in ROUTES {
-            if !matches!(route.access, Access::Rest | Access::RestAdmin) {
+            if !matches!(route.access, Access::Rest | Access::RestAdmin | Access::RestDeposit) {
                 continue;
             }
             let method = method(route.method);

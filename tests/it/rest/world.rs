@@ -338,6 +338,7 @@ fn keys() -> Vec<ResolvedKey> {
         confirm: if name == "after" { ConfirmOrder::After } else { ConfirmOrder::Before },
         admin: matches!(name, "app" | "other_admin"),
         tokens: matches!(name, "app" | "after"),
+        deposit: matches!(name, "app" | "other"),
         next_origins: Vec::new(),
     };
     let application = |name| key(name, KeyHolder::Application(rights(name)));

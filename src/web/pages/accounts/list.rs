@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 
 use crate::broker::Broker;
-use crate::broker::accounts::list::{Account, AccountSource, AccountState};
+use crate::broker::accounts::list::{Account, AccountSource, AccountState, MovedIn};
 use crate::model::scope::in_words;
 use crate::model::text::sentence;
 use crate::model::time::{ago, date, utc};
@@ -46,6 +46,8 @@ struct Shown {
     lasts: Option<String>,
     /// Warning that the access ends within a day.
     warning: Option<String>,
+    /// How it came here, if the person consented elsewhere.
+    moved_in: Option<String>,
     /// The application that gets the access token itself.
     hands_out_to: Option<String>,
     is_over: bool,
@@ -137,6 +139,7 @@ fn shown(broker: &Broker, person: &PageUser, account: &Account) -> Shown {
         lasts: lasts(account, broker.now()),
         is_over: account.state != AccountState::Connected || warning.is_some(),
         warning,
+        moved_in: account.moved_in.as_ref().map(moved_in),
         hands_out_to: account.hands_out_to.clone(),
         is_of_the_server: account.is_of_the_server,
         unscoped: match account.source {
@@ -177,6 +180,14 @@ fn state(account: &Account, is_local: bool) -> (PageKind, String) {
             "Not usable now: the operator of this server must fix its settings.".into(),
         ),
     }
+}
+
+/// Origin of an account whose person consented elsewhere, in words.
+fn moved_in(MovedIn { by, at, is_proven, away }: &MovedIn) -> String {
+    let by = by.as_deref().unwrap_or("the operator of this server");
+    let unproven = if *is_proven { "" } else { "; not used yet" };
+    let away = if *away { ", also for calls while you are away" } else { "" };
+    format!("by {by}, {}{away}{unproven}", date(*at))
 }
 
 fn lasts(account: &Account, now: Time) -> Option<String> {

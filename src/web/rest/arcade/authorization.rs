@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Serialize, Serializer};
 
 use crate::broker::Broker;
+use crate::broker::ready::HandedOut;
 use crate::broker::ready::authorize::{AuthorizationView, ViewState};
 use crate::model::grant::AccountIdentity;
 use crate::model::secret::fingerprint;
@@ -53,10 +54,11 @@ pub(in crate::web) struct AuthorizationContext {
     user_info: Option<UserInfo>,
 }
 
-/// An access token. The only secret that an answer of this server holds.
+/// An access token. The only secret that an answer of this server holds, here and in
+/// [`super::token`].
 #[derive(JsonSchema)]
 #[schemars(transparent)]
-pub(in crate::web) struct HandedOutToken(#[schemars(with = "String")] SecretString);
+pub(in crate::web) struct HandedOutToken(#[schemars(with = "String")] pub(super) SecretString);
 
 impl Serialize for HandedOutToken {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -159,7 +161,7 @@ impl AuthorizationAnswer {
     }
 
     /// A consent, with the token if there is one to hand out.
-    pub(super) fn of(view: AuthorizationView, token: Option<SecretString>) -> Self {
+    pub(super) fn of(view: AuthorizationView, token: Option<HandedOut>) -> Self {
         let AuthorizationView { caller, provider, account, scopes, state } = view;
         let connection =
             || AuthorizationId::of_connection(&caller.user, provider.as_ref(), &account);
@@ -177,7 +179,8 @@ impl AuthorizationAnswer {
             }
         };
         let user_info = connected.map(|AccountIdentity { id, label }| UserInfo { id, label });
-        let context = AuthorizationContext { token: token.map(HandedOutToken), user_info };
+        let context =
+            AuthorizationContext { token: token.map(|it| HandedOutToken(it.token)), user_info };
         Self {
             id,
             status,
@@ -208,7 +211,7 @@ pub(super) async fn token_for(
     broker: &Broker,
     principal: &Principal,
     view: &AuthorizationView,
-) -> Result<Option<SecretString>, Failure> {
+) -> Result<Option<HandedOut>, Failure> {
     match (&view.state, &view.provider) {
         (ViewState::Completed { .. }, Some(provider)) => {
             broker.hand_out_token(principal, provider, &view.account).await

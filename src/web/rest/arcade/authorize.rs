@@ -26,8 +26,8 @@ use crate::web::rest::{RestState, body};
 pub(in crate::web) const TOOL_PATH: &str = "/v1/tools/authorize";
 pub(in crate::web) const PROVIDER_PATH: &str = "/v1/auth/authorize";
 /// Scopes of one request, and bytes of each; a provider has fewer, and refuses a longer address.
-const MAX_SCOPES: usize = 100;
-const MAX_SCOPE_BYTES: usize = 200;
+pub(super) const MAX_SCOPES: usize = 100;
+pub(super) const MAX_SCOPE_BYTES: usize = 200;
 
 /// Message about a consent that the user is not asked for any more.
 pub(super) const REFUSED_OFTEN: &str = "the user has refused this access too often within the last hour to be asked again; a user who changes their mind connects it on this server's page /connections";
@@ -154,16 +154,8 @@ impl Asked<'_> {
             return Err(Box::new(malformed("`auth_requirement.provider_type` must be `oauth2`")));
         }
         let scopes = oauth2.and_then(|oauth2| oauth2.0.scopes).unwrap_or_default();
-        if scopes.len() > MAX_SCOPES || scopes.iter().any(|scope| scope.len() > MAX_SCOPE_BYTES) {
-            let message = format!(
-                "`auth_requirement.oauth2.scopes` takes {MAX_SCOPES} scopes of {MAX_SCOPE_BYTES} bytes"
-            );
-            return Err(Box::new(malformed(message)));
-        }
-        if !scopes.iter().all(|scope| is_scope(scope)) {
-            let message = "a scope in `auth_requirement.oauth2.scopes` has characters that no scope has (RFC 6749 §3.3)";
-            return Err(Box::new(malformed(message)));
-        }
+        let scopes = read_scopes("auth_requirement.oauth2.scopes", scopes)
+            .map_err(|message| Box::new(malformed(message)))?;
         let written = |id: &Option<String>| id.clone().filter(|id| !id.is_empty());
         let (id, provider_id) = (written(&id), written(&provider_id));
         let named: Vec<&str> =
@@ -175,7 +167,7 @@ impl Asked<'_> {
         let space = self.caller.space();
         let provider = self.broker.provider_named(&space, &named, provider_id.as_deref()).await;
         let provider = provider.map_err(|error| Box::new(no_provider(&error)))?;
-        Ok((provider, Scopes::new(scopes)))
+        Ok((provider, scopes))
     }
 
     /// Answers with the state of the consent and, to a key that may have it, the token.
@@ -227,7 +219,7 @@ impl Asked<'_> {
     }
 }
 
-fn no_provider(error: &NoSuchProvider) -> Response {
+pub(super) fn no_provider(error: &NoSuchProvider) -> Response {
     let (status, name) = match error {
         NoSuchProvider::Unknown => (StatusCode::NOT_FOUND, ErrorName::NotFound),
         NoSuchProvider::Inactive => (StatusCode::FORBIDDEN, ErrorName::Forbidden),
@@ -235,6 +227,19 @@ fn no_provider(error: &NoSuchProvider) -> Response {
         NoSuchProvider::Store(error) => return unavailable(error),
     };
     problem(status, name, error.to_string())
+}
+
+/// Reads the scopes of a field of a body; the error is for the client.
+pub(super) fn read_scopes(field: &str, scopes: Vec<String>) -> Result<Scopes, String> {
+    if scopes.len() > MAX_SCOPES || scopes.iter().any(|scope| scope.len() > MAX_SCOPE_BYTES) {
+        return Err(format!("`{field}` takes {MAX_SCOPES} scopes of {MAX_SCOPE_BYTES} bytes"));
+    }
+    if !scopes.iter().all(|scope| is_scope(scope)) {
+        return Err(format!(
+            "a scope in `{field}` has characters that no scope has (RFC 6749 §3.3)"
+        ));
+    }
+    Ok(Scopes::new(scopes))
 }
 
 /// Whether a text is one scope (RFC 6749 §3.3, scope-token).

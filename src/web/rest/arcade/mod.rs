@@ -4,6 +4,7 @@ pub mod auth_providers;
 pub(super) mod authorization;
 pub mod authorize;
 pub mod confirm_user;
+pub mod deposits;
 pub mod execute;
 pub mod health;
 pub mod requirements;
@@ -11,6 +12,7 @@ pub mod scheduled;
 pub mod secrets;
 pub mod settings;
 pub mod status;
+pub mod token;
 pub mod tools;
 pub mod user_connections;
 

@@ -97,6 +97,12 @@ pub(in crate::web) struct EndedConnection {
     user_id: String,
 }
 
+impl ProviderUserInfo {
+    pub(super) fn labelled(label: Option<String>) -> Self {
+        Self { label }
+    }
+}
+
 impl Filter {
     /// Reads the query.
     ///
@@ -284,7 +290,7 @@ fn outcome(caller: &Caller, Ended { provider, account, how, .. }: Ended) -> Ende
 /// Id of a connection: `uc_<user id in base64url>.<digest>`. It names the user, so that no search
 /// over all users is needed to find it, and the consent, so that a newer one is not ended in its
 /// place.
-fn id(caller: &Caller, digest: &str) -> String {
+pub(super) fn id(caller: &Caller, digest: &str) -> String {
     format!("uc_{}.{digest}", URL_SAFE_NO_PAD.encode(caller.user.as_str()))
 }
 

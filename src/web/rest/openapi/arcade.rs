@@ -9,8 +9,8 @@ use crate::web::rest::arcade::authorization::AuthorizationAnswer;
 use crate::web::rest::arcade::execute::answer::ExecuteAnswer;
 use crate::web::rest::arcade::tools::answer::ToolAnswer;
 use crate::web::rest::arcade::{
-    ConsentRequired, auth_providers, authorize, confirm_user, execute, health, requirements,
-    scheduled, secrets, settings, status, tools, user_connections,
+    ConsentRequired, auth_providers, authorize, confirm_user, deposits, execute, health,
+    requirements, scheduled, secrets, settings, status, token, tools, user_connections,
 };
 use crate::web::rest::page::Page;
 
@@ -26,6 +26,7 @@ fn operation(
 pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let mut all = tools(schemas);
     all.extend(consents(schemas));
+    all.extend(moving_in(schemas));
     all.extend(administration(schemas));
     all.extend(settings(schemas));
     all.extend(auth_providers(schemas));
@@ -126,6 +127,35 @@ fn consents(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .body::<confirm_user::ConfirmUser>(schemas)
         .answer::<confirm_user::ConfirmedUser>(ok, schemas),
+    ]
+}
+
+fn moving_in(schemas: &mut Schemas) -> Vec<Operation> {
+    vec![
+        operation(
+            Method::POST,
+            deposits::PATH,
+            "depositConnection",
+            "Moves tokens in that a user has consented to elsewhere.",
+        )
+        .body::<deposits::ConnectionToDeposit>(schemas)
+        .answer::<deposits::DepositAnswer>(StatusCode::CREATED, schemas)
+        .answer::<deposits::DepositAnswer>(StatusCode::OK, schemas)
+        .errors(&[
+            StatusCode::NOT_FOUND,
+            StatusCode::CONFLICT,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ]),
+        operation(
+            Method::POST,
+            token::PATH,
+            "getToken",
+            "Returns an access token. Status 403 and `tool_authorization_required` ask for a consent.",
+        )
+        .body::<token::TokenQuestion>(schemas)
+        .answer::<token::TokenAnswer>(StatusCode::OK, schemas)
+        .answer::<ConsentRequired>(StatusCode::FORBIDDEN, schemas)
+        .errors(&[StatusCode::NOT_FOUND]),
     ]
 }
 

@@ -160,8 +160,10 @@ mod tests {
         let routes: BTreeSet<(String, &str)> = ROUTES
             .iter()
             .filter(|route| {
-                let is_of_a_face =
-                    matches!(route.access, Access::Rest | Access::RestAdmin | Access::Ticket);
+                let is_of_a_face = matches!(
+                    route.access,
+                    Access::Rest | Access::RestAdmin | Access::RestDeposit | Access::Ticket
+                );
                 is_of_a_face || route.path.starts_with("/v1/")
             })
             .map(|route| {

@@ -4,6 +4,7 @@ mod admin;
 mod alias;
 mod auth_providers;
 mod authorize;
+mod deposits;
 mod execute;
 mod once;
 mod scheduled;
