@@ -34,7 +34,7 @@ fn the_guide_s_programs_are_the_guide_s_code() {
 }
 
 /// The pages whose every line names a test.
-const PAGES: [&str; 2] = ["docs/from-arcade.md", "docs/from-portia.md"];
+const PAGES: [&str; 3] = ["docs/from-arcade.md", "docs/from-portia.md", "docs/moving-in.md"];
 
 /// Returns the rows of a page's tables whose last column is `test`, with the place of each.
 fn rows(page: &str) -> Vec<(String, Vec<String>)> {

@@ -126,7 +126,7 @@ fn a_hundred_grants_are_moved_in_and_calls_run_without_a_consent() {
     // The operator has moved it in, so the user has not agreed that the application gets the token.
     let asked = post(&served, APP_KEY, "/v1/token", &question);
     assert_eq!((asked.status, &asked.json()["name"]), (403, &json!("tool_authorization_required")));
-    // Of another application nobody is connected.
+    // No user of another application is connected.
     let other = whoami(&served, OTHER_KEY, "user-3");
     assert_eq!(other["name"], "tool_authorization_required", "{other}");
     let written = format!("{}{}{}", moved.stdout, again.stdout, home.log());

@@ -1,6 +1,6 @@
 //! `countersign import`: moves in what users have consented to in another product.
 //!
-//! - [`file`]: reads the file; [`csv`], [`nango`] and [`composio`] know the forms
+//! - [`mod@file`]: reads the file; [`csv`], [`nango`] and [`composio`] know the forms
 //! - [`entry`]: one connection of a file
 //! - [`report`]: what has become of each
 //!
@@ -143,7 +143,7 @@ impl Import {
         loop {
             let line = tokio::select! {
                 line = done.next() => line,
-                // What has begun ends in `App::close`, so that no new token is lost.
+                // Running deposits end in `App::close`, so that no new token is lost.
                 () = &mut stopped => break,
             };
             let Some(line) = line else { break };

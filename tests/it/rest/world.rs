@@ -109,6 +109,13 @@ trusted_proxies = [\"127.0.0.1\"]
         Self::for_many_at("", &TOOLS.replacen(acme, &format!("{acme}\naccounts = true"), 1)).await
     }
 
+    /// Like [`Self::for_many`], where `acme` tells whose a token is.
+    pub(super) async fn for_many_with_userinfo() -> Self {
+        let token = "token_url     = \"ORIGIN/token\"";
+        let userinfo = format!("{token}\nuserinfo_url  = \"ORIGIN/userinfo\"");
+        Self::for_many_at("", &TOOLS.replacen(token, &userinfo, 1)).await
+    }
+
     async fn of(
         public: Option<&str>,
         tools: &str,

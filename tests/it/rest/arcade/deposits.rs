@@ -1,9 +1,13 @@
 //! `POST /v1/connections`: tokens that users consented to elsewhere.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::rest::world::{Reply, World, key_of};
 use crate::support::provider::{Act, answer as status, json as said};
+use crate::support::wait_until_async;
 
 /// Body of a deposit for the user `bob` of an application.
 fn body(more: &Value) -> Value {
@@ -85,7 +89,7 @@ async fn a_key_without_the_right_and_a_user_of_another_key_get_nothing() {
         .post("", "/v1/connections", body(&json!({})))
         .await
         .is_refused(401, "invalid_authorization");
-    // The same name is another user at another key.
+    // At another key, this name is another user.
     deposit(&world, "other", json!({})).await.ok();
     call(&world, "app", "bob").await.is_refused(403, "tool_authorization_required");
     assert_eq!(call(&world, "other", "bob").await.ok()["success"], true);
@@ -226,7 +230,7 @@ async fn after_the_end_of_a_user_s_access_nothing_is_moved_in() {
     let refused = deposit(&world, "app", json!({})).await;
     assert!(refused.is_refused(403, "access_ended").contains("consent anew"));
     assert_eq!(world.provider.refreshes(), 0);
-    // Of another user nothing was ended.
+    // No access of another user was ended.
     deposit(&world, "app", json!({"user_id": "eve"})).await.ok();
 }
 
@@ -270,4 +274,195 @@ async fn an_access_token_alone_is_unproven_until_its_first_call() {
     call(&world, "app", "eve").await.is_refused(403, "tool_authorization_required");
     let dead = deposit(&world, "app", eve).await;
     assert!(dead.is_refused(422, "dead_token").contains("the API refuses the access token"));
+}
+
+/// Starts a deposit whose renewal waits, does `meanwhile`, and then lets the provider answer.
+async fn during_a_deposit<F: Future<Output = ()>>(
+    world: &World,
+    meanwhile: impl FnOnce() -> F,
+) -> Reply {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    world.provider.tokens(move |body| {
+        if body.contains("refresh_token=refresh-1") {
+            let late = said(r#"{"access_token":"late","refresh_token":"next","expires_in":3600}"#);
+            return Act::SayWhen(Arc::clone(&held), late);
+        }
+        Act::Say(said(r#"{"access_token":"code-bob"}"#))
+    });
+    let act = async {
+        let is_sent = async || world.provider.refreshes() == 1;
+        wait_until_async("the renewal", is_sent).await;
+        meanwhile().await;
+        gate.add_permits(1);
+    };
+    tokio::join!(deposit(world, "app", json!({})), act).0
+}
+
+#[tokio::test]
+async fn a_consent_during_a_deposit_counts() {
+    let world = World::for_many().await;
+    let refused = during_a_deposit(&world, || async {
+        let asked = call(&world, "app", "bob").await.json;
+        world.consent("app", "bob", asked["authorization"]["url"].as_str().unwrap()).await;
+    });
+    refused.await.is_refused(409, "already_connected");
+    call(&world, "app", "bob").await.ok();
+    assert!(world.provider.calls().last().unwrap().contains("Bearer code-bob"));
+}
+
+#[tokio::test]
+async fn an_end_during_a_deposit_counts() {
+    for path in ["user_id=bob&provider_id=acme", "user_id=bob"] {
+        let world = World::for_many().await;
+        let path = format!("/v1/admin/user_connections?{path}");
+        let refused = during_a_deposit(&world, || async {
+            world.send(reqwest::Method::DELETE, &key_of("app"), &path, None, &[]).await.ok();
+        });
+        refused.await.is_refused(403, "access_ended");
+        let listed = world.get(&key_of("app"), "/v1/admin/user_connections").await.ok();
+        assert_eq!(listed["total_count"], 0, "{listed}");
+        call(&world, "app", "bob").await.is_refused(403, "tool_authorization_required");
+    }
+}
+
+#[tokio::test]
+async fn the_same_deposit_twice_at_once_is_sent_once() {
+    let world = World::for_many().await;
+    let second = std::cell::RefCell::new(None);
+    let first = during_a_deposit(&world, || async {
+        let twice = deposit(&world, "app", json!({}));
+        // The second one waits for the first, whose answer is let go only afterwards.
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(200), twice).await;
+        *second.borrow_mut() = waits.ok();
+    });
+    first.await.ok();
+    assert!(second.borrow().is_none(), "{second:?}");
+    assert_eq!(deposit(&world, "app", json!({})).await.status.as_u16(), 200);
+    assert_eq!(world.provider.refreshes(), 1);
+}
+
+/// An API that reads the account from the token: `of-ana-…`.
+fn tells_accounts(world: &World) {
+    world.provider.api(|request| {
+        let Some((_, who)) = request.split_once("of-") else {
+            return Act::Say(status("401 Unauthorized", "", ""));
+        };
+        let who = who.split(['\r', '-']).next().unwrap();
+        Act::Say(said(json!({"sub": format!("id-{who}"), "email": who}).to_string()))
+    });
+    world.provider.tokens(|body| {
+        let sent = body.split("refresh_token=").nth(1).unwrap_or("refresh-bob");
+        let who = sent.split('&').next().unwrap().trim_start_matches("refresh-").to_owned();
+        let issued = json!({
+            "access_token": format!("of-{who}-new"), "refresh_token": format!("next-{who}"),
+            "expires_in": 3600,
+        });
+        Act::Say(said(issued.to_string()))
+    });
+}
+
+/// The account is the provider's word. Where the claim can be checked first, the refresh token is not
+/// even sent, since the provider might rotate it.
+#[tokio::test]
+async fn another_account_than_claimed_is_refused_and_nothing_stays() {
+    let world = World::for_many_with_userinfo().await;
+    tells_accounts(&world);
+    let claims = |more: Value| {
+        let mut all = json!({"refresh_token": "refresh-eve", "account": "ana"});
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        deposit(&world, "app", all)
+    };
+    let refused = claims(json!({"access_token": "of-eve-old"})).await;
+    assert!(refused.is_refused(422, "wrong_account").contains("another account: eve"));
+    assert_eq!(world.provider.refreshes(), 0);
+    // Without an access token only the renewed one shows it; so does one that lies.
+    for more in [json!({}), json!({"access_token": "of-ana-old"})] {
+        claims(more).await.is_refused(422, "wrong_account");
+        let listed = world.get(&key_of("app"), "/v1/admin/user_connections").await.ok();
+        assert_eq!(listed["total_count"], 0, "{listed}");
+    }
+    call(&world, "app", "bob").await.is_refused(403, "tool_authorization_required");
+    let moved = claims(json!({"account": "id-eve"})).await.ok();
+    assert_eq!(moved["provider_user_info"]["label"], "eve");
+}
+
+/// An ended connection keeps its account until the user or an administrator has ended it.
+#[tokio::test]
+async fn the_place_of_another_account_is_not_taken() {
+    let world = World::for_many_with_userinfo().await;
+    tells_accounts(&world);
+    deposit(&world, "app", json!({"refresh_token": "refresh-ana"})).await.ok();
+    let of_eve = json!({"refresh_token": "refresh-eve", "access_token": "of-eve-old"});
+    let refused = deposit(&world, "app", of_eve.clone()).await;
+    assert!(refused.is_refused(409, "already_connected").contains("as ana"));
+    world.pass(std::time::Duration::from_hours(2));
+    world.provider.says(refusal("invalid_grant"));
+    call(&world, "app", "bob").await.is_refused(403, "tool_authorization_required");
+    tells_accounts(&world);
+    let sent = world.provider.refreshes();
+    for other in [of_eve.clone(), json!({"refresh_token": "refresh-ana2"})] {
+        let refused = deposit(&world, "app", other).await;
+        assert!(refused.is_refused(409, "already_connected").contains("end that connection first"));
+    }
+    assert_eq!(world.provider.refreshes(), sent);
+    let same = json!({"refresh_token": "refresh-ana", "access_token": "of-ana-old"});
+    deposit(&world, "app", same).await.is_refused(422, "dead_token");
+    let same = json!({"refresh_token": "refresh-ana-3", "access_token": "of-ana-old"});
+    deposit(&world, "app", same).await.ok();
+}
+
+#[tokio::test]
+async fn deposits_of_one_key_are_limited_and_others_go_on() {
+    let world = World::for_many().await;
+    rotates(&world);
+    let wrong = json!({"client_id": "theirs"});
+    for _ in 0..600 {
+        deposit(&world, "app", wrong.clone()).await.is_refused(422, "wrong_client");
+    }
+    let limited = deposit(&world, "app", wrong).await;
+    limited.is_refused(429, "rate_limited");
+    assert_eq!(limited.headers["retry-after"], "60");
+    deposit(&world, "other", json!({})).await.ok();
+}
+
+/// A deposited token is handed out to its application only, and never its refresh token.
+#[tokio::test]
+async fn a_token_is_handed_out_as_the_user_or_the_depositor_has_agreed() {
+    let world = World::for_many().await;
+    rotates(&world);
+    let ask = async |app: &str, more: Value| {
+        let mut body = json!({"user_id": "bob", "provider": "acme", "scopes": ["notes:read"]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        world.post(&key_of(app), "/v1/token", body).await
+    };
+    let asked = ask("app", json!({})).await;
+    asked.is_refused(403, "tool_authorization_required");
+    let link = asked.json["authorization"]["url"].as_str().unwrap().to_owned();
+    assert!(world.open("app", "bob", &link).await.text.contains("gets the access token"));
+    deposit(&world, "app", json!({})).await.ok();
+    let given = ask("app", json!({})).await;
+    assert_eq!(given.headers["cache-control"], "no-store");
+    let expected = json!({
+        "access_token": "access-2", "token_type": "Bearer", "expires_in": 3600, "scope": "notes:read",
+    });
+    assert_eq!(given.ok(), expected);
+    // Renewed if it has expired.
+    world.pass(std::time::Duration::from_hours(2));
+    assert_eq!(ask("app", json!({})).await.ok()["access_token"], "access-3");
+    ask("app", json!({"scopes": ["notes:write"]}))
+        .await
+        .is_refused(403, "tool_authorization_required");
+    for (app, more, status, name) in [
+        ("plain", json!({}), 403, "forbidden"),
+        ("other", json!({}), 403, "forbidden"),
+        ("ana", json!({"user_id": "ana"}), 403, "forbidden"),
+        ("after", json!({}), 403, "tool_authorization_required"),
+        ("app", json!({"provider": "nothing"}), 404, "not_found"),
+        ("app", json!({"scopes": ["a b"]}), 400, "malformed_request"),
+        ("app", json!({"connection_id": "\n"}), 400, "malformed_request"),
+        ("app", json!({"user_id": ""}), 400, "malformed_request"),
+    ] {
+        ask(app, more).await.is_refused(status, name);
+    }
 }
