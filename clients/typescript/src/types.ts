@@ -119,9 +119,12 @@ export type ErrorKind =
 
 /** Name of an error, for programs. */
 export type ErrorName =
+  | "access_ended"
   | "admin_required"
+  | "already_connected"
   | "ambiguous_tool"
   | "authorization_failed"
+  | "dead_token"
   | "forbidden"
   | "idempotency_key_reused"
   | "invalid_authorization"
@@ -138,7 +141,9 @@ export type ErrorName =
   | "unavailable"
   | "unknown_flow"
   | "unsupported_media_type"
-  | "user_mismatch";
+  | "user_mismatch"
+  | "wrong_account"
+  | "wrong_client";
 
 /** A call that has ended, or that waits for its time. Clients expect every `null`. */
 export interface ExecuteAnswer {
@@ -203,7 +208,7 @@ export type ExecutionType =
   | "immediate"
   | "scheduled";
 
-/** An access token. The only secret that an answer of this server holds. */
+/** An access token. The only secret that an answer of this server holds, here and in [`super::token`]. */
 export type HandedOutToken = string;
 
 export interface OAuth2Requirement {

@@ -145,9 +145,12 @@ ErrorKind = Literal[
 """Kind of a failure."""
 
 ErrorName = Literal[
+    "access_ended",
     "admin_required",
+    "already_connected",
     "ambiguous_tool",
     "authorization_failed",
+    "dead_token",
     "forbidden",
     "idempotency_key_reused",
     "invalid_authorization",
@@ -165,6 +168,8 @@ ErrorName = Literal[
     "unknown_flow",
     "unsupported_media_type",
     "user_mismatch",
+    "wrong_account",
+    "wrong_client",
 ]
 """Name of an error, for programs."""
 
@@ -242,7 +247,7 @@ ExecutionType = Literal[
 ]
 
 HandedOutToken = str
-"""An access token. The only secret that an answer of this server holds."""
+"""An access token. The only secret that an answer of this server holds, here and in [`super::token`]."""
 
 
 class OAuth2Requirement(TypedDict, total=False):
@@ -347,8 +352,16 @@ class UserInfo:
     label: str | None = None
 
 
+class AccessEnded(ApiError):
+    """`access_ended`"""
+
+
 class AdminRequired(ApiError):
     """`admin_required`"""
+
+
+class AlreadyConnected(ApiError):
+    """`already_connected`"""
 
 
 class AmbiguousTool(ApiError):
@@ -357,6 +370,10 @@ class AmbiguousTool(ApiError):
 
 class AuthorizationFailed(ApiError):
     """`authorization_failed`"""
+
+
+class DeadToken(ApiError):
+    """`dead_token`"""
 
 
 class Forbidden(ApiError):
@@ -427,10 +444,21 @@ class UserMismatch(ApiError):
     """`user_mismatch`"""
 
 
+class WrongAccount(ApiError):
+    """`wrong_account`"""
+
+
+class WrongClient(ApiError):
+    """`wrong_client`"""
+
+
 ERRORS: dict[str, type[ApiError]] = {
+    "access_ended": AccessEnded,
     "admin_required": AdminRequired,
+    "already_connected": AlreadyConnected,
     "ambiguous_tool": AmbiguousTool,
     "authorization_failed": AuthorizationFailed,
+    "dead_token": DeadToken,
     "forbidden": Forbidden,
     "idempotency_key_reused": IdempotencyKeyReused,
     "invalid_authorization": InvalidAuthorization,
@@ -448,4 +476,6 @@ ERRORS: dict[str, type[ApiError]] = {
     "unknown_flow": UnknownFlow,
     "unsupported_media_type": UnsupportedMediaType,
     "user_mismatch": UserMismatch,
+    "wrong_account": WrongAccount,
+    "wrong_client": WrongClient,
 }
