@@ -409,6 +409,37 @@ mod tests {
     }
 
     #[test]
+    fn a_consent_takes_nothing_from_a_deposit_that_is_not_proven() {
+        let deposit = Deposit {
+            by: None,
+            at: Time::from_millis(0),
+            token: "fingerprint".into(),
+            scopes: None,
+            proof: Proof::Pending,
+        };
+        let with = |proof| Grant {
+            deposit: Some(Deposit { proof, ..deposit.clone() }),
+            ..grant(true, None)
+        };
+        let consent = grant(false, None);
+        assert!(consent.over(&with(Proof::Pending)).tokens.refresh.is_none());
+        assert!(consent.over(&with(Proof::Proven)).tokens.refresh.is_some());
+    }
+
+    #[test]
+    fn a_record_without_a_deposit_is_read_and_one_with_it_keeps_its_form() {
+        let before = serde_json::to_value(grant(true, None)).unwrap();
+        assert!(before.get("deposit").is_none());
+        let stored = serde_json::json!({
+            "by": "shop", "at": 7, "token": "fingerprint", "scopes": ["a"], "proof": "unproven",
+        });
+        let mut after = before;
+        after["deposit"] = stored.clone();
+        let read: Grant = serde_json::from_value(after).unwrap();
+        assert_eq!(serde_json::to_value(&read.deposit).unwrap(), stored);
+    }
+
+    #[test]
     fn an_unknown_end_is_no_end() {
         assert_eq!(standing(&grant(false, None), i64::MAX), Standing::Usable);
     }

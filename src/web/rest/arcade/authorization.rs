@@ -54,8 +54,7 @@ pub(in crate::web) struct AuthorizationContext {
     user_info: Option<UserInfo>,
 }
 
-/// An access token. The only secret that an answer of this server holds, here and in
-/// [`super::token`].
+/// An access token. No other secret is ever in an answer of this server.
 #[derive(JsonSchema)]
 #[schemars(transparent)]
 pub(in crate::web) struct HandedOutToken(#[schemars(with = "String")] pub(super) SecretString);
