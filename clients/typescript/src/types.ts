@@ -208,7 +208,7 @@ export type ExecutionType =
   | "immediate"
   | "scheduled";
 
-/** An access token. The only secret that an answer of this server holds, here and in [`super::token`]. */
+/** An access token. No other secret is ever in an answer of this server. */
 export type HandedOutToken = string;
 
 export interface OAuth2Requirement {

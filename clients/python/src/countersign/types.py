@@ -247,7 +247,7 @@ ExecutionType = Literal[
 ]
 
 HandedOutToken = str
-"""An access token. The only secret that an answer of this server holds, here and in [`super::token`]."""
+"""An access token. No other secret is ever in an answer of this server."""
 
 
 class OAuth2Requirement(TypedDict, total=False):
