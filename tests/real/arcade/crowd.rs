@@ -2,22 +2,30 @@
 
 use serde_json::json;
 
-use super::world::{Kind, Machine};
+use super::world::{Client, Kind, Machine};
 use crate::harness::{Visit, is_long};
 
 /// Clients of each kind; ten times as many in `./tests/run long`.
 const EACH: usize = 10;
+/// Clients that start at the same time. More would only wait for a processor, each for longer than
+/// its start may take.
+const STARTING: usize = 4;
 
 #[test]
 fn many_of_each_at_once() {
     let machine = Machine::start();
     let origin = machine.served.origin();
     let each = if is_long() { 10 * EACH } else { EACH };
+    let kinds = [Kind::Python, Kind::JavaScript];
+    let users: Vec<_> = kinds
+        .iter()
+        .flat_map(|kind| (0..each).map(move |number| (*kind, format!("{kind:?}{number}"))))
+        .collect();
+    let clients: Vec<Client> =
+        users.chunks(STARTING).flat_map(|some| started(origin, some)).collect();
     std::thread::scope(|scope| {
-        for kind in [Kind::Python, Kind::JavaScript] {
-            for number in 0..each {
-                scope.spawn(move || connects_and_runs(origin, kind, &format!("{kind:?}{number}")));
-            }
+        for ((_, user), client) in users.iter().zip(clients) {
+            scope.spawn(move || connects_and_runs(client, user));
         }
     });
     let calls = machine.world.api_log().len();
@@ -25,9 +33,18 @@ fn many_of_each_at_once() {
     assert_eq!(machine.served.end().code(), Some(0), "{}", machine.home.log());
 }
 
+fn started(origin: &str, users: &[(Kind, String)]) -> Vec<Client> {
+    std::thread::scope(|scope| {
+        let starting: Vec<_> = users
+            .iter()
+            .map(|(kind, _)| scope.spawn(move || kind.start(origin, "any-key")))
+            .collect();
+        starting.into_iter().map(|client| client.join().unwrap()).collect()
+    })
+}
+
 /// Each waits while its user consents, and gets that user's account.
-fn connects_and_runs(origin: &str, kind: Kind, user: &str) {
-    let mut client = kind.start(origin, "any-key");
+fn connects_and_runs(mut client: Client, user: &str) {
     let tool = json!({ "tool_name": "Notes.Whoami", "user_id": user });
     let asked = client.call("tools.authorize", json!([]), tool.clone());
     client.begin("auth.wait_for_completion", json!([asked.clone()]), json!({}));
