@@ -332,8 +332,9 @@ fn filter() -> Value {
     })
 }
 
+/// A list in the query. An empty one is written as one empty text, which counts for nothing.
 fn formats() -> Value {
-    json!({ "type": "array", "items": one_format() })
+    json!({ "type": "array", "items": { "type": "string", "enum": ["", "arcade", "openai", "anthropic"] } })
 }
 
 fn one_format() -> Value {
