@@ -122,7 +122,7 @@ impl App {
     /// Puts the parts together. Opens nothing yet: no store, no port, no connection.
     /// Call within the runtime that shall serve.
     pub fn new(config: Config, settings: Settings) -> Self {
-        let Config { path: file, server, providers, tools, gateways, .. } = config;
+        let Config { path: file, server, providers, tools, gateways, webhooks, .. } = config;
         let catalogue = Catalogue::new(Registry::new(tools), providers).with_gateways(gateways);
         let data = settings.store.path().to_owned();
         let net = Net::new(Policy { allow_private: server.allow_private });
@@ -145,6 +145,7 @@ impl App {
                 retention: server.retention,
                 may_be_private: !net.policy().allow_private.is_empty(),
             },
+            webhooks,
             config: path_digest(&file),
             is_short_lived: settings.links.is_short_lived,
         };
@@ -243,7 +244,7 @@ impl App {
         let asked = authenticator.issuer().map(|issuer| tokio::spawn(look_up(Arc::clone(issuer))));
         let (running, ended) = (mcp::http::Running::default(), CancellationToken::new());
         let (programs, bodies) = (web::RestLimits::default(), web::BodyBudget::default());
-        let (scheduled, stopping) = self.run_scheduled(&authenticator);
+        let (background, stopping) = self.run_in_background(&authenticator);
         let gate = Gate::new(
             &origins,
             self.allowed.clone(),
@@ -265,8 +266,8 @@ impl App {
         end.await;
         port.stop();
         stopping.cancel();
-        let cut_off = scheduled.abort_handle();
-        let drained = futures_util::future::join3(running.drain(), programs.drain(), scheduled);
+        let cut_off = background.abort_handle();
+        let drained = futures_util::future::join3(running.drain(), programs.drain(), background);
         if tokio::time::timeout(CALLS_DRAIN_TIMEOUT, drained).await.is_err() {
             tracing::warn!("calls still running after {CALLS_DRAIN_TIMEOUT:?} were cancelled");
         }
@@ -282,8 +283,9 @@ impl App {
         Ok(())
     }
 
-    /// Starts to run scheduled calls. The token stops it; the task ends with the last call.
-    fn run_scheduled(
+    /// Starts to run scheduled calls and to send the events of webhooks. The token stops it; the task
+    /// ends with the last call and the last request.
+    fn run_in_background(
         &self,
         authenticator: &Authenticator,
     ) -> (tokio::task::JoinHandle<()>, CancellationToken) {
@@ -296,7 +298,11 @@ impl App {
         };
         let stopping = CancellationToken::new();
         let end = stopping.clone();
-        (tokio::spawn(async move { broker.run_scheduled(runner, end).await }), stopping)
+        let running = async move {
+            let scheduled = broker.run_scheduled(runner, end.clone());
+            futures_util::future::join(scheduled, broker.webhooks().deliver(end)).await;
+        };
+        (tokio::spawn(running), stopping)
     }
 
     /// Pages of the served port.

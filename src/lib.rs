@@ -77,7 +77,10 @@
 //!   [`broker::consent::Consents`], ended access [`broker::users::Users`], sessions
 //!   [`broker::sign_in`], calls with keys [`broker::once`], secrets of applications
 //!   [`broker::rest_secrets`], providers of applications [`broker::rest_providers`], confirmations of
-//!   calls and needs of plan runs [`broker::confirm`], scheduled calls [`broker::schedule`].
+//!   calls and needs of plan runs [`broker::confirm`], scheduled calls [`broker::schedule`], events
+//!   that wait for webhooks [`broker::webhooks`].
+//! - A grant that an application is told of is written only after its event is stored, and names the
+//!   event ([`broker::webhooks`]).
 //! - A grant is used only under the [`binding`](model::grant::Binding) that it was given for.
 //! - A credential goes only to the [`hosts`](model::hosts::Hosts) of its provider; an access token
 //!   also to an application whose key says `tokens = true`.

@@ -15,6 +15,7 @@
 //! - [`users`]: which user has connected what, and ending it, for operators and applications
 //! - [`runs`]: what clients of Portia's contract store of their plans and users
 //! - [`schedule`]: calls that run at a time that their client has chosen
+//! - [`webhooks`]: tells applications what becomes of their users' connections
 //! - [`events`]: the event log that every event passes
 
 pub mod accounts;
@@ -36,6 +37,7 @@ pub mod runs;
 pub mod schedule;
 pub mod sign_in;
 pub mod users;
+pub mod webhooks;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -63,10 +65,13 @@ use runs::Runs;
 use schedule::ScheduledCalls;
 use sign_in::Browsers;
 use users::Users;
+use webhooks::Webhooks;
+use webhooks::outbox::Outbox;
 
 use crate::config::RestRules;
 use crate::model::oauth::LoopbackRule;
 use crate::model::run::DocumentLimits;
+use crate::model::webhook::Webhook;
 use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, Time};
 use crate::oauth::OAuthClient;
 use crate::store::{self, Readiness, Tables};
@@ -93,6 +98,7 @@ struct Inner {
     providers: Arc<Providers>,
     deposits: Deposits,
     scheduled: ScheduledCalls,
+    webhooks: Webhooks,
     events: Events,
     /// Work that must outlive the call that began it, such as a refresh between sending and
     /// storing.
@@ -119,6 +125,8 @@ pub struct Parts {
     pub document_limits: DocumentLimits,
     /// Rules for providers that administrators make over REST.
     pub rest_rules: RestRules,
+    /// Receivers of events, each of one application.
+    pub webhooks: Vec<Webhook>,
     /// Digest of the path of `tools.toml`. A scheduled call runs only under the one that it was
     /// scheduled under.
     pub config: String,
@@ -194,14 +202,10 @@ impl Broker {
         let providers = Arc::new(Providers::new(Arc::clone(&parts)));
         let unsaved = Arc::new(consent::Unsaved::default());
         let to_log = Arc::clone(&unsaved);
-        let grants = Grants::new(
-            &parts,
-            tables.grants,
-            Arc::clone(&clients),
-            events.clone(),
-            tasks.clone(),
-            Box::new(move |renewals| to_log.log(renewals)),
-        );
+        let outbox = Outbox::new(tables.webhooks, &parts);
+        let of_grants = (Arc::clone(&clients), events.clone(), tasks.clone(), outbox.clone());
+        let log_unsaved = Box::new(move |renewals| to_log.log(renewals));
+        let grants = Grants::new(&parts, tables.grants, of_grants, log_unsaved);
         let runs = Runs::new(Arc::clone(&parts), tables.runs, tasks.clone());
         let scheduled = ScheduledCalls::new(tables.scheduled, events.clone());
         let collaborators = consent::Collaborators {
@@ -227,6 +231,7 @@ impl Broker {
             events.clone(),
         );
         let once = OnceCalls::new(tables.once, parts.clock.clone());
+        let webhooks = Webhooks::new(outbox, &parts, events.clone());
         Self(Arc::new(Inner {
             parts,
             grants,
@@ -243,6 +248,7 @@ impl Broker {
             providers,
             deposits,
             scheduled,
+            webhooks,
             events,
             tasks,
         }))
@@ -277,6 +283,11 @@ impl Broker {
     /// The documents that clients of Portia's contract have stored.
     pub fn runs(&self) -> &Runs {
         &self.0.runs
+    }
+
+    /// The webhooks of applications.
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.0.webhooks
     }
 
     /// The event log of this process.

@@ -19,6 +19,7 @@ mod store_options;
 mod toolkits;
 mod tools;
 mod trust;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -130,6 +131,11 @@ enum Command {
         after_help = "eval \"$(countersign env arcade)\" sets them in a shell. Where tools.toml has [server.auth], they are its `public_url` and the key of its first application."
     )]
     Env(env::Env),
+    /// See which events wait for the webhooks of applications, send a test event, send events again.
+    Webhooks {
+        #[command(subcommand)]
+        command: webhooks::Command,
+    },
     /// Answer open links; a server starts it.
     #[command(hide = true)]
     Keeper,
@@ -210,6 +216,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Import(import) => {
             let config = load(cli.config.as_deref())?;
             import::run(import, config, &mut out)
+        }
+        Command::Webhooks { command } => {
+            webhooks::run(command, load(cli.config.as_deref())?, &mut out)
         }
         Command::Keeper => keeper::run(),
         Command::Auth { command } => {

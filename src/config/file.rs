@@ -14,9 +14,11 @@ use super::span::{At, Text};
 use super::syntax::Value;
 use face::{ArgNamesTable, IdsTable, ReturnsTable, ToolkitEntry};
 use server::{ServerTable, StoreTable};
+use webhook::WebhookTable;
 
 pub mod face;
 pub mod server;
+pub mod webhook;
 
 table! {
     /// Tools for an MCP host, and the providers that authorize them.
@@ -33,6 +35,8 @@ table! {
         "toolkits" => toolkits: Named<ToolkitEntry>,
         /// Named lists of tools: a server with HTTP serves the list `sales` at `/mcp/sales`.
         "gateways" => gateways: Named<At<Vec<Text>>>,
+        /// Receivers of signed events about the connections of an application's users, by name.
+        "webhooks" => webhooks: Named<WebhookTable>,
         /// Imported OpenAPI operations: not supported by this version yet.
         #[schemars(skip)]
         "openapi" => openapi: Later,

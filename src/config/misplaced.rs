@@ -9,9 +9,17 @@ use super::syntax::Value;
 use super::unknown_key::{Keys, LanguageTable, UnknownKey, UnknownKeyKind};
 
 /// Other words for keys, by table, and what to write instead.
-const SYNONYMS: [(&str, &[&str], &str); 24] = [
+const SYNONYMS: [(&str, &[&str], &str); 28] = [
     ("File", &["provider"], "write `providers`, as in [providers.acme]"),
     ("File", &["tool"], "write `tools`, as in [tools.acme_items]"),
+    ("File", &["webhook"], "write `webhooks`, as in [webhooks.my-app]"),
+    ("WebhookTable", &["target", "endpoint", "uri"], "write `url`"),
+    ("WebhookTable", &["signing_secret", "signing_key"], "write `secret`"),
+    (
+        "WebhookTable",
+        &["types", "event", "event_types"],
+        "write `events = [\"connection.created\"]`",
+    ),
     ("ParamTable", &["required"], "every parameter is required unless it says `optional = true`"),
     ("ParamTable", &["nullable"], "write `optional = true`"),
     (

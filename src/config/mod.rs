@@ -46,6 +46,7 @@ use crate::model::retention::Retention;
 use crate::model::run::DocumentLimits;
 use crate::model::server_auth::ServerAuth;
 use crate::model::tool::Action;
+use crate::model::webhook::Webhook;
 use crate::model::{Allowed, ConsentMode, Provider, ProviderId, Tool};
 use crate::net::Cidr;
 use environment::{Found, FoundBy};
@@ -69,6 +70,7 @@ pub struct Config {
     /// Sorted by name, without disabled tools.
     pub tools: Vec<Tool>,
     pub gateways: Gateways,
+    pub webhooks: Vec<Webhook>,
     /// Folder of the store for grants; `None`: in the platform's data folder.
     pub store: Option<PathBuf>,
     /// Problems that do not prevent serving the file. Their spans refer to `source`.
@@ -235,6 +237,7 @@ fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config,
         providers: lowered.providers,
         tools: lowered.tools,
         gateways: lowered.gateways,
+        webhooks: lowered.webhooks,
         store: lowered.store,
         warnings: problems.list,
         source: problems.source,

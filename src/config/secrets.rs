@@ -160,6 +160,17 @@ pub(crate) fn is_missing(reference: &SecretRef) -> Option<SecretError> {
     }
 }
 
+/// Returns the secret of a variable or a file, for a check; `None` if there is none, or only a program
+/// could tell.
+pub(crate) fn readable(reference: &SecretRef) -> Option<SecretString> {
+    let read = match reference {
+        SecretRef::Env(name) => variable(name).ok()?,
+        SecretRef::File(path) => text(read_regular(path).ok()?, String::new).ok()?,
+        SecretRef::Command(_) | SecretRef::Keyring(_) => return None,
+    };
+    cleaned(read, reference).ok()
+}
+
 fn variable(name: &str) -> Result<String, SecretError> {
     match environment::variable(name) {
         // Claude Code and others pass `${NAME}` on when NAME is not set; MCPB leaves it empty.

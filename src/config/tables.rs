@@ -2,6 +2,7 @@
 
 use super::file::face::{ArgNamesTable, IdsTable, ReturnsTable};
 use super::file::server::{AuthTable, CallerKeyTable, ServerTable, StoreTable};
+use super::file::webhook::WebhookTable;
 use super::file::{
     ApiKeyTable, AskTable, AssertionTable, BasicTable, FailureTable, File, GuideTable,
     IdentityTable, OAuthTable, PaginateTable, ParamTable, ProviderTable, RevokeRequestTable,
@@ -9,7 +10,7 @@ use super::file::{
 };
 use super::unknown_key::LanguageTable;
 
-pub(super) static TABLES: [LanguageTable; 22] = [
+pub(super) static TABLES: [LanguageTable; 23] = [
     LanguageTable { path: &[], keys: &File::KEYS },
     LanguageTable { path: &["server"], keys: &ServerTable::KEYS },
     LanguageTable { path: &["server", "auth"], keys: &AuthTable::KEYS },
@@ -35,4 +36,5 @@ pub(super) static TABLES: [LanguageTable; 22] = [
     LanguageTable { path: &["tools", "*", "ids"], keys: &IdsTable::KEYS },
     LanguageTable { path: &["tools", "*", "args"], keys: &ArgNamesTable::KEYS },
     LanguageTable { path: &["tools", "*", "returns"], keys: &ReturnsTable::KEYS },
+    LanguageTable { path: &["webhooks", "*"], keys: &WebhookTable::KEYS },
 ];

@@ -1,6 +1,7 @@
 mod credentials;
 mod server_auth;
 mod toolkits;
+mod webhooks;
 
 use super::*;
 use crate::model::credential::{Credential, KeyPlace, Shared};

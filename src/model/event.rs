@@ -66,6 +66,8 @@ pub enum EventKind {
     TokenHandedOut,
     /// Tokens that were obtained elsewhere were moved in.
     Deposit(DepositOutcome),
+    /// An application was to be told of a change of a user's connection.
+    Webhook(WebhookOutcome),
 }
 
 words! {
@@ -252,6 +254,15 @@ words! {
     }
 }
 
+words! {
+    /// Result of sending an event to a webhook.
+    WebhookOutcome {
+        Delivered = "delivered",
+        /// Its attempts are used up.
+        Parked = "parked",
+    }
+}
+
 impl Event {
     /// Creates an event without caller, provider, tool and duration.
     pub fn new(kind: EventKind) -> Self {
@@ -291,6 +302,7 @@ impl EventKind {
             Self::SignIn(_) => "sign_in",
             Self::TokenHandedOut => "token",
             Self::Deposit(_) => "deposit",
+            Self::Webhook(_) => "webhook",
         }
     }
 
@@ -307,6 +319,7 @@ impl EventKind {
             Self::SignIn(outcome) => outcome.word(),
             Self::TokenHandedOut => "handed_out",
             Self::Deposit(outcome) => outcome.word(),
+            Self::Webhook(outcome) => outcome.word(),
         }
     }
 }

@@ -116,7 +116,8 @@ pub struct Grant {
     pub revocation: Option<Revocation>,
     /// Why the grant has ended. The record stays, so that the user sees what happened.
     pub ended: Option<GrantEnd>,
-    /// When the end was noticed.
+    /// When the end was noticed. Without [`Self::ended`]: when it was noticed that the access token
+    /// has expired and cannot be renewed.
     #[serde(default)]
     pub ended_at: Option<Time>,
     /// Consecutive calls that failed because the provider refused the refresh token in words that
@@ -141,6 +142,10 @@ pub struct Grant {
     /// A refresh in flight, or one whose answer was lost.
     #[serde(default)]
     pub attempt: Option<Attempt>,
+    /// Id of the webhook event that reports the last change of this consent. Written with the
+    /// change, so that after a crash it shows whether the change has happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_event: Option<String>,
 }
 
 /// An account as its provider knows it.
@@ -386,6 +391,7 @@ mod tests {
             away: false,
             hands_out: false,
             deposit: None,
+            last_event: None,
         }
     }
 

@@ -32,6 +32,21 @@ impl Store {
         Ok(all)
     }
 
+    /// Returns the grants that are wanted, of all users whom the records name; only for small sets.
+    pub async fn grants_of_users(
+        &self,
+        is_wanted: impl Fn(&Caller, &Grant) -> bool,
+    ) -> Result<Vec<(Caller, Held<Grant>)>> {
+        let mut found = Vec::new();
+        let mut pages = self.opened::<Grant>("grant/");
+        while let Some(page) = pages.next().await? {
+            let named = page.into_iter().filter_map(|held| Some((held.of.clone()?, held)));
+            found.extend(named.filter(|(caller, held)| is_wanted(caller, &held.value)));
+            tokio::task::yield_now().await;
+        }
+        Ok(found)
+    }
+
     /// Returns whether a grant of any user meets this condition: one that is connected, one that its
     /// user is asked about, or one that is not claimed yet. Reads all of them. Also fails if one of
     /// these records does not open, since that may be the one.

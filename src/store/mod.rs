@@ -44,10 +44,11 @@
 //! | `restsecret/<app>/<key>` | a [`RestSecret`](crate::model::rest_secret::RestSecret) of an application |
 //! | `restprovider/<app>/<name>` | a [`RestProvider`](crate::model::rest_provider::RestProvider) of an application |
 //! | `scheduled/<app>/<id>` | a [`ScheduledCall`](crate::model::scheduled::ScheduledCall) of an application |
+//! | `webhook/<webhook>/<user>` | a [`WebhookQueue`](crate::model::webhook_queue::WebhookQueue): events of that user for that webhook |
 //! | `signin/<state>` | a browser that is [`LoginAttempt`](crate::model::LoginAttempt), until its `state` is redeemed |
 //!
 //! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>`, `<cookie>`, `<app>`, `<id>`, `<run>`,
-//! `<name>` and `<key>` are keyed hashes, and so is `<account>` unless it is `default`. `<binding>` is
+//! `<name>`, `<key>` and `<webhook>` are keyed hashes, and so is `<account>` unless it is `default`. `<binding>` is
 //! [`Binding::fingerprint`](crate::model::grant::Binding::fingerprint), so that a `tools.toml` in
 //! which a provider's name means something else neither finds nor overwrites this grant.
 
@@ -80,6 +81,7 @@ mod seen;
 mod tables;
 mod upkeep;
 mod users;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;

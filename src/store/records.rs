@@ -21,6 +21,7 @@ use crate::model::rest_provider::RestProvider;
 use crate::model::rest_secret::RestSecret;
 use crate::model::run::{EndUserFacts, Memory, ReportedCall, StoredPlan};
 use crate::model::scheduled::ScheduledCall;
+use crate::model::webhook_queue::WebhookQueue;
 use crate::model::{
     Authorization, AuthorizationAttempt, CallConfirmation, Caller, Grant, LoginAttempt, RunNeeds,
     Session, Unclaimed, Unconfirmed, Verification,
@@ -207,6 +208,11 @@ impl Record for ScheduledCall {
     const VERSION: u32 = 1;
 }
 
+impl Record for WebhookQueue {
+    const NAME: &'static str = "queue of a webhook";
+    const VERSION: u32 = 1;
+}
+
 /// A kind of record, stored under one key prefix.
 pub(super) struct Kind {
     pub(super) prefix: &'static str,
@@ -238,6 +244,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<RestSecret>("restsecret/"),
     Kind::of::<RestProvider>("restprovider/"),
     Kind::of::<ScheduledCall>("scheduled/"),
+    Kind::of::<WebhookQueue>("webhook/"),
 ];
 
 impl Kind {

@@ -12,6 +12,7 @@ use crate::model::rest_provider::RestProvider;
 use crate::model::rest_secret::RestSecret;
 use crate::model::run::{EndUserFacts, Memory, PlanRun, ReportedCall, StoredPlan};
 use crate::model::scheduled::ScheduledCall;
+use crate::model::webhook_queue::WebhookQueue;
 use crate::model::{
     Authorization, AuthorizationAttempt, CallConfirmation, Caller, Grant, LoginAttempt, ProviderId,
     RunNeeds, Session, Time, Unclaimed, Unconfirmed, Verification,
@@ -60,6 +61,7 @@ pub struct Tables {
     pub confirmations: ConfirmationTables,
     pub rest_providers: Table<RestProvider>,
     pub scheduled: Table<ScheduledCall>,
+    pub webhooks: Table<WebhookQueue>,
 }
 
 /// Plans that clients store, their runs, and the users whom these run for.
@@ -124,6 +126,7 @@ impl LazyStore {
             },
             rest_providers: Table::of(&store),
             scheduled: Table::of(&store),
+            webhooks: Table::of(&store),
         };
         (store, tables)
     }
@@ -374,5 +377,19 @@ impl Table<ScheduledCall> {
     /// Deletes the calls of a user, in every state. Returns their number.
     pub async fn delete_of(&self, caller: &Caller) -> Result<usize> {
         self.store().await?.delete_scheduled(caller).await
+    }
+}
+
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
+impl Table<WebhookQueue> {
+    /// Stores a queue in place of `over` (`None`: where there is none). False if another writer was
+    /// faster.
+    pub async fn put(
+        &self,
+        queue: &WebhookQueue,
+        over: Option<&Held<WebhookQueue>>,
+    ) -> Result<bool> {
+        Box::pin(self.store().await?.put_webhook_queue(queue, over)).await
     }
 }

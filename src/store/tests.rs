@@ -158,6 +158,7 @@ pub(super) fn grant(access: &str) -> Grant {
         away: false,
         hands_out: false,
         deposit: None,
+        last_event: None,
     }
 }
 

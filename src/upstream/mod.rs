@@ -30,6 +30,7 @@ mod spellings;
 #[cfg(test)]
 mod testing;
 mod truncate;
+pub mod webhook;
 
 use std::sync::Arc;
 

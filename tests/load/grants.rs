@@ -73,6 +73,7 @@ pub async fn keep(
         away: false,
         hands_out: false,
         deposit: None,
+        last_event: None,
     };
     futures_util::stream::iter(callers)
         .map(|caller| (of(&caller), caller))

@@ -1,11 +1,11 @@
 //! Ends accounts, on behalf of their user, the operator or an application.
 
 use super::Accounts;
-use super::list::{self, meant};
+use super::list::meant;
 use crate::broker::ConnectError;
 use crate::broker::consent::end::Ended;
 use crate::model::event::EndedBy;
-use crate::model::{AccountName, Caller, Grant, ProviderId, secret};
+use crate::model::{AccountName, Caller, Grant, ProviderId, connection_id, secret};
 
 impl Accounts {
     /// Ends this user's consents at the provider of this name, and the server's own grant there,
@@ -65,7 +65,7 @@ impl Accounts {
         by: EndedBy,
     ) -> Result<Ended, ConnectError> {
         let grant = self.shown_as(caller, digest).await?;
-        let is_meant = |there: &Grant| secret::same(digest, &list::digest(there));
+        let is_meant = |there: &Grant| secret::same(digest, &connection_id::digest(there));
         self.consents.disconnect(caller, grant, by, is_meant).await?.ok_or(ConnectError::Changed)
     }
 }

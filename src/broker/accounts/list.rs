@@ -7,7 +7,9 @@ use crate::broker::ConnectError;
 use crate::model::deposit::{Deposit, Proof};
 use crate::model::lifetime::KnownEnd;
 use crate::model::scope::Implied;
-use crate::model::{AccountName, Caller, Grant, Provider, Scopes, Standing, Time, secret};
+use crate::model::{
+    AccountName, Caller, Grant, Provider, Scopes, Standing, Time, connection_id, secret,
+};
 use crate::store::{Held, StoreError};
 
 /// A connected account, as its user sees it.
@@ -130,7 +132,7 @@ impl Accounts {
     ) -> Result<Account, StoreError> {
         let last_used = self.grants.last_use(&held).await;
         let grant = held.value;
-        let digest = digest(&grant);
+        let digest = connection_id::digest(&grant);
         let source =
             if grant.binding.is_pasted() { AccountSource::Pasted } else { AccountSource::Token };
         let provider = self.providers.find(caller, &grant.provider).await?;
@@ -209,18 +211,9 @@ impl Accounts {
     ) -> Result<Grant, ConnectError> {
         let grants = self.store().await?.grants(caller).await?;
         let mut there = grants.into_iter().map(|held| held.value);
-        let found = there.find(|grant| secret::same(digest, &self::digest(grant)));
+        let found = there.find(|grant| secret::same(digest, &connection_id::digest(grant)));
         found.ok_or(ConnectError::Changed)
     }
-}
-
-/// Digest of a consent: what was granted, when and by which account. A refresh does not change it.
-pub(in crate::broker) fn digest(grant: &Grant) -> String {
-    let Grant { provider, account, binding, identity, scopes, connected_at, hands_out, .. } = grant;
-    // `Debug` quotes every text, so different consents are never written alike.
-    let said =
-        (provider, account, binding.fingerprint(), identity, scopes, connected_at, hands_out);
-    secret::fingerprint(&format!("{said:?}"))
 }
 
 /// The grants of this account name; if there are none, those that the provider labels so.

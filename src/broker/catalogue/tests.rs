@@ -36,6 +36,7 @@ fn broker(catalogue: Catalogue) -> Broker {
         keep_runs: std::time::Duration::from_hours(24),
         document_limits: DocumentLimits::default(),
         rest_rules: crate::config::RestRules::default(),
+        webhooks: Vec::new(),
         config: String::new(),
         is_short_lived: false,
     };

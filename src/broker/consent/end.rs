@@ -85,7 +85,7 @@ impl Consents {
             Box::pin(self.end_unclaimed_at(caller, &provider, &account)).await?;
             let how = self.end_at_provider(&held.value, there.as_ref()).await;
             // A concurrent refresh has stored another token, which must end as well.
-            if self.delete_grant(caller, &held).await? {
+            if self.delete_grant(caller, &held, by).await? {
                 let kind = EventKind::End { by, outcome: how.outcome() };
                 self.0.events.record_access(caller, &provider, kind);
                 let (account, label) = (account, held.value.label().map(str::to_owned));
@@ -98,16 +98,17 @@ impl Consents {
         Err(StoreError::Contended.into())
     }
 
-    /// Deletes a grant that its user ends, and ends the calls that wait to use it. Returns false if
+    /// Deletes a grant that `by` ends, and ends the calls that wait to use it. Returns false if
     /// the grant has changed since it was read.
     pub(super) async fn delete_grant(
         &self,
         caller: &Caller,
         held: &Held<Grant>,
+        by: EndedBy,
     ) -> Result<bool, StoreError> {
         // Before, so that a kill in between leaves no call that a later consent would revive.
         self.end_scheduled(caller, &held.value).await?;
-        if !self.0.grants.delete(held).await? {
+        if !self.0.grants.delete(caller, held, by).await? {
             return Ok(false);
         }
         // Again: a call may have been scheduled in between, while the grant was still there.

@@ -128,6 +128,7 @@ impl Consents {
             away,
             hands_out,
             deposit: None,
+            last_event: None,
         }
     }
 
@@ -194,7 +195,7 @@ impl Consents {
                 revoked = self.0.clients.revoke(&flow.client, &grant.value).await;
             }
             // A concurrent refresh has stored another token, which must end as well.
-            if self.delete_grant(caller, &grant).await? {
+            if self.delete_grant(caller, &grant, EndedBy::User).await? {
                 break;
             }
         }

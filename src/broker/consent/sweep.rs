@@ -56,7 +56,7 @@ impl Consents {
                     consents.delete_expired().await?;
                 }
                 if grants {
-                    consents.store().await?.sweep_grants(now).await?;
+                    consents.0.grants.sweep(now).await?;
                 }
                 Ok::<_, StoreError>(())
             };

@@ -30,8 +30,8 @@ pub use error::DepositError;
 use prove::Moving;
 
 use super::Broker;
-use super::accounts::list;
 use super::client::Clients;
+use crate::model::connection_id;
 use crate::model::deposit::Proof;
 use crate::model::event::{DepositOutcome, EventKind};
 use crate::model::grant::AccountIdentity;
@@ -95,7 +95,7 @@ pub struct Deposited {
     pub expires_at: Option<Time>,
     /// Whether it is renewed when its access token expires.
     pub renews: bool,
-    /// [`list::Account::digest`], which names the connection.
+    /// [`Account::digest`](super::accounts::list::Account::digest), which names the connection.
     pub digest: String,
 }
 
@@ -128,7 +128,7 @@ impl Deposited {
             ungranted: grant.ungranted.clone(),
             expires_at: grant.tokens.expires_at,
             renews: grant.tokens.refresh.is_some(),
-            digest: list::digest(grant),
+            digest: connection_id::digest(grant),
         }
     }
 }

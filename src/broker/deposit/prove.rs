@@ -314,6 +314,7 @@ impl Moving {
                 scopes: scopes.clone(),
                 proof,
             }),
+            last_event: None,
         }
     }
 
@@ -357,7 +358,7 @@ impl Moving {
                 return Err(error);
             }
             let proven = self.proven(there, identity);
-            if let Some(kept) = grants.replace_deposit(proven, &held).await? {
+            if let Some(kept) = grants.replace_deposit(&self.caller, proven, &held).await? {
                 return self.unless_ended(&kept.value).await;
             }
         }
@@ -420,7 +421,7 @@ impl Moving {
         held: Held<Grant>,
         identity: Option<&AccountIdentity>,
     ) -> Result<(), StoreError> {
-        if self.broker.0.grants.delete(&held).await?
+        if self.broker.0.grants.delete(&self.caller, &held, EndedBy::Application).await?
             && let ConsentMethod::Code(flow) = &plan.method
         {
             let grant = Grant { identity: identity.cloned(), ..held.value };

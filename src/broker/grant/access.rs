@@ -15,6 +15,7 @@ use crate::model::failure::RenewalRefusal;
 use crate::model::grant::MAX_UNCLEAR_REFUSALS;
 use crate::model::reason::GrantEnd;
 use crate::model::retention::Retention;
+use crate::model::webhook::ChangeReason;
 use crate::model::{Failure, FailureKind, Grant, PromptReason, ProviderId, Scopes, Standing, Time};
 use crate::oauth::TokenError;
 use crate::store::{Held, StoreError};
@@ -119,8 +120,9 @@ impl Grants {
         rejected: Option<&SecretString>,
     ) -> Result<Access, AccessError> {
         let held = self.grant_of(connection).await?;
+        Box::pin(self.tell_of_expiry(connection, held.as_ref())).await?;
         let stale = match self.judge(connection, held, needed, rejected) {
-            Judgement::Ready(held) => return self.hand_out(*held).await,
+            Judgement::Ready(held) => return self.hand_out(connection, *held).await,
             Judgement::Settled(access) => return Ok(access),
             Judgement::Renew(held) => *held,
         };
@@ -131,7 +133,7 @@ impl Grants {
         let renewed = if !is_usable {
             renewal.await
         } else if self.0.clients.endpoints().late_trouble(&connection.provider.id, now).is_some() {
-            return self.hand_out(stale).await;
+            return self.hand_out(connection, stale).await;
         } else {
             // The renewal continues in the background, and the next call finds the new token.
             tokio::time::timeout(MAX_WAIT_WITH_VALID_TOKEN, renewal).await.unwrap_or(Ok(()))
@@ -139,7 +141,7 @@ impl Grants {
         match renewed {
             Ok(()) => {}
             Err(AccessError::Refresh { .. } | AccessError::Elsewhere { .. }) if is_usable => {
-                return self.hand_out(stale).await;
+                return self.hand_out(connection, stale).await;
             }
             // The grant may have ended, or this server may be at fault: the user is asked, and the
             // old grant is kept until the user has answered.
@@ -153,7 +155,9 @@ impl Grants {
         match self.judge(connection, held, needed, rejected) {
             // `Renew`: the new token is stale already, because its lifetime is too short. Try it as
             // it is.
-            Judgement::Ready(held) | Judgement::Renew(held) => self.hand_out(*held).await,
+            Judgement::Ready(held) | Judgement::Renew(held) => {
+                self.hand_out(connection, *held).await
+            }
             Judgement::Settled(access) => Ok(access),
         }
     }
@@ -184,11 +188,15 @@ impl Grants {
 
     /// Hands out a token for one call. A use-once token is deleted first, so that only one of two
     /// concurrent calls gets it.
-    async fn hand_out(&self, held: Held<Grant>) -> Result<Access, AccessError> {
+    async fn hand_out(
+        &self,
+        connection: &Connection,
+        held: Held<Grant>,
+    ) -> Result<Access, AccessError> {
         // As the user agreed, not as `tools.toml` says now: a stricter setting must not delete what
         // another `tools.toml` may use for longer.
         let is_for_once = held.value.retention == Retention::UseOnce;
-        if is_for_once && !self.0.table.delete(&held).await? {
+        if is_for_once && !Box::pin(self.use_up(&connection.caller, &held)).await? {
             let reason = PromptReason::NotConnected;
             return Ok(Access::Missing { needed: held.value.scopes, reason });
         }
@@ -275,8 +283,9 @@ impl Grants {
         if is_meant && tokens.access.expose_secret() == rejected.expose_secret() {
             let now = self.0.clock.now();
             let ended = held.value.ended(GrantEnd::AccessTokenRefused, now);
+            let reason = ChangeReason::AccessTokenRefused;
             // `None`: replaced since, so the present grant is not the refused one.
-            self.0.table.replace(ended, &held).await?;
+            Box::pin(self.replace_unusable(&connection.caller, ended, &held, reason)).await?;
         }
         Ok(())
     }

@@ -27,16 +27,26 @@ impl Grants {
         grant: &Grant,
         over: Option<&Held<Grant>>,
     ) -> Result<bool, StoreError> {
-        self.0.table.put(caller, grant, over).await
+        let before = over.map(|over| &over.value);
+        let event = self.prepare_stored(caller, grant, before).await?;
+        let grant = Grant { last_event: event.last_event(), ..grant.clone() };
+        let is_put = self.0.table.put(caller, &grant, over).await?;
+        event.settle(is_put).await;
+        Ok(is_put)
     }
 
     /// Replaces a deposited grant, unless it has changed since it was read.
     pub(in crate::broker) async fn replace_deposit(
         &self,
+        caller: &Caller,
         grant: Grant,
         over: &Held<Grant>,
     ) -> Result<Option<Held<Grant>>, StoreError> {
-        self.0.table.replace(grant, over).await
+        let event = self.prepare_stored(caller, &grant, Some(&over.value)).await?;
+        let grant = Grant { last_event: event.last_event(), ..grant };
+        let replaced = self.0.table.replace(grant, over).await?;
+        event.settle(replaced.is_some()).await;
+        Ok(replaced)
     }
 
     /// Renews a deposited grant whose provider has not been asked yet, unless that was done before.

@@ -59,7 +59,8 @@ impl Grants {
                 if refusals <= MAX_UNCLEAR_REFUSALS {
                     let counted = Grant { unclear_refusals: refusals, ..held.value.clone() };
                     // Another process was faster, and may have renewed it.
-                    if self.0.table.replace(counted, &held).await?.is_none() {
+                    let noted = self.note_refusal(&connection.caller, counted, &held);
+                    if Box::pin(noted).await?.is_none() {
                         if is_late() {
                             return Err(elsewhere());
                         }

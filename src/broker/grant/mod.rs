@@ -7,6 +7,7 @@
 //! - [`known`]: the accounts that a user has connected at one provider
 //! - [`last_used`]: when a grant was last used
 //! - [`put`]: stores a grant, and deletes it; [`deposit`]: stores one that was obtained elsewhere
+//! - [`told`]: writes the ends of grants, and tells their applications
 
 pub(super) mod access;
 mod deposit;
@@ -17,6 +18,7 @@ pub(super) mod put;
 pub(super) mod refresh;
 mod send;
 mod server_token;
+mod told;
 mod unsaved;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use super::Parts;
 use super::client::Clients;
 use super::events::Events;
+use super::webhooks::outbox::Outbox;
 use crate::model::event::EventKind;
 use crate::model::{Caller, Clock, Grant, ProviderId};
 use crate::store::{LazyStore, Table};
@@ -45,6 +48,8 @@ struct Inner {
     events: Events,
     /// Renewals run here, since they must outlive the call that began them.
     tasks: TaskTracker,
+    /// Events for applications, stored with each change that they are told of.
+    outbox: Outbox,
     log_unsaved: Box<LogUnsaved>,
 }
 
@@ -55,9 +60,7 @@ impl Grants {
     pub(super) fn new(
         parts: &Parts,
         table: Table<Grant>,
-        clients: Arc<Clients>,
-        events: Events,
-        tasks: TaskTracker,
+        (clients, events, tasks, outbox): (Arc<Clients>, Events, TaskTracker, Outbox),
         log_unsaved: Box<LogUnsaved>,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -69,6 +72,7 @@ impl Grants {
             clients,
             events,
             tasks,
+            outbox,
             log_unsaved,
         }))
     }

@@ -2,6 +2,8 @@
 
 use super::Grants;
 use crate::broker::MAX_WRITE_ATTEMPTS;
+use crate::broker::webhooks::outbox::{GrantChange, Prepared};
+use crate::model::event::EndedBy;
 use crate::model::{Caller, Grant};
 use crate::store::{Held, StoreError};
 
@@ -62,18 +64,43 @@ impl Grants {
                 return Ok(Put::Kept(Box::new(there.clone())));
             }
             let kept = there.map_or_else(|| grant.clone(), |before| grant.over(before));
-            if self.0.table.put(caller, &kept, held.as_ref()).await? {
+            let event = self.prepare_stored(caller, &kept, there).await?;
+            let kept = Grant { last_event: event.last_event(), ..kept };
+            let is_put = self.0.table.put(caller, &kept, held.as_ref()).await?;
+            event.settle(is_put).await;
+            if is_put {
                 return Ok(Put::Kept(Box::new(kept)));
             }
         }
         Err(StoreError::Contended)
     }
 
-    /// Deletes a grant and its last use; false if the grant has changed since it was read.
+    /// Deletes a grant and its last use, on behalf of `by`; false if the grant has changed since it
+    /// was read.
     ///
     /// # Errors
     /// The store fails.
-    pub(in crate::broker) async fn delete(&self, held: &Held<Grant>) -> Result<bool, StoreError> {
-        self.0.table.delete_with_use(held).await
+    pub(in crate::broker) async fn delete(
+        &self,
+        caller: &Caller,
+        held: &Held<Grant>,
+        by: EndedBy,
+    ) -> Result<bool, StoreError> {
+        let change = GrantChange::ended(&held.value, by);
+        let event = Box::pin(self.0.outbox.prepare(caller, &change)).await?;
+        let is_deleted = self.0.table.delete_with_use(held).await?;
+        event.settle(is_deleted).await;
+        Ok(is_deleted)
+    }
+
+    /// Prepares the event of a consent that is about to be stored in place of `before`.
+    pub(super) async fn prepare_stored(
+        &self,
+        caller: &Caller,
+        grant: &Grant,
+        before: Option<&Grant>,
+    ) -> Result<Prepared, StoreError> {
+        let change = GrantChange::stored(grant, before, self.0.clock.now());
+        Box::pin(self.0.outbox.prepare(caller, &change)).await
     }
 }

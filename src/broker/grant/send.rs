@@ -15,6 +15,7 @@ use crate::model::event::{EventKind, RenewalOutcome};
 use crate::model::grant::{Attempt, MAX_UNCLEAR_REFUSALS};
 use crate::model::reason::{GrantEnd, LostAnswer};
 use crate::model::scope::Implied;
+use crate::model::webhook::ChangeReason;
 use crate::model::{Grant, Scopes};
 use crate::oauth::{Issued, TokenError, Verdict};
 use crate::store::Held;
@@ -101,13 +102,15 @@ impl Grants {
             let was_broken_off =
                 marked.value.attempt.as_ref().is_some_and(|attempt| attempt.was_broken_off);
             let why = end_of(&source, unanswered, was_broken_off);
-            self.0.table.replace(marked.value.ended(why, now), marked).await
+            let reason = ChangeReason::from(&why);
+            let ended = marked.value.ended(why, now);
+            Box::pin(self.replace_unusable(&connection.caller, ended, marked, reason)).await
         } else {
             let attempt = marked.value.attempt.clone().filter(|_| unanswered > 0);
             let attempt = attempt.map(|attempt| Attempt { unanswered, is_over: true, ..attempt });
             let unclear_refusals = refusals;
             let noted = Grant { unclear_refusals, attempt, ..marked.value.clone() };
-            self.0.table.replace(noted, marked).await
+            Box::pin(self.note_refusal(&connection.caller, noted, marked)).await
         };
         match (verdict, noted) {
             (Verdict::GrantEnded, noted) => return (noted.map(drop).map_err(Into::into), None),

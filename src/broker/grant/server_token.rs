@@ -175,6 +175,7 @@ impl Grants {
             away: false,
             hands_out: false,
             deposit: None,
+            last_event: None,
         };
         let put = self.put(caller, &grant, AccountChange::Confirmed, Replaces::Any);
         Ok(put.await.map(drop)?)

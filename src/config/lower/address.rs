@@ -145,7 +145,7 @@ pub(super) fn is_private(host: &Host<&str>) -> bool {
 }
 
 /// Whether a host is the machine on which its name is looked up (RFC 6761 §6.3).
-fn is_loopback(host: &Host<&str>) -> bool {
+pub(super) fn is_loopback(host: &Host<&str>) -> bool {
     match host {
         Host::Ipv4(ip) => ip.is_loopback(),
         Host::Ipv6(ip) => ip.is_loopback(),

@@ -35,6 +35,7 @@ mod template;
 mod tool;
 mod toolkits;
 mod unconfigured;
+mod webhooks;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
@@ -48,6 +49,7 @@ use super::span::{At, Span, Text};
 use super::{Depth, Server};
 use crate::model::gateway::Gateways;
 use crate::model::retention::Retention;
+use crate::model::webhook::Webhook;
 use crate::model::{Provider, ProviderId, Tool};
 use allow::Callers;
 use provider::Known;
@@ -63,6 +65,7 @@ pub(super) struct Lowered {
     pub(super) providers: BTreeMap<ProviderId, Arc<Provider>>,
     pub(super) tools: Vec<Tool>,
     pub(super) gateways: Gateways,
+    pub(super) webhooks: Vec<Webhook>,
     pub(super) store: Option<PathBuf>,
 }
 
@@ -82,6 +85,7 @@ pub(super) struct Surroundings {
 pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowered {
     let server = file.server.unwrap_or_default();
     let callers = Callers::of(server.auth.as_ref());
+    let webhooks = webhooks::webhooks(file.webhooks, server.auth.as_ref(), depth, find);
     if let (Depth::Check, Some(text)) = (depth, &server.instructions) {
         advice::instructions(text, find);
     }
@@ -136,7 +140,7 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
         known.map(|known| (known.provider.id.clone(), known.provider)).collect();
     add_known_scopes(&tools, &mut providers);
     let server = Server { retention, ..server };
-    Lowered { server, providers, tools, gateways, store }
+    Lowered { server, providers, tools, gateways, webhooks, store }
 }
 
 /// Gives advice on the tools' answers, once there are no errors.

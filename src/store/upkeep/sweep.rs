@@ -3,6 +3,7 @@
 use crate::model::authorization::{LINK_LIFETIME, is_claimable};
 use crate::model::once::Once;
 use crate::model::scheduled::ScheduledCall;
+use crate::model::webhook_queue::WebhookQueue;
 use crate::model::{
     Authorization, AuthorizationAttempt, CallConfirmation, Grant, LoginAttempt, RunNeeds, Session,
     Time, Unconfirmed, Verification,
@@ -14,7 +15,7 @@ use crate::store::{Held, Result, Store};
 impl Store {
     /// Deletes what has expired: authorizations, their links and attempts, consents and browsers
     /// that wait for an application, login attempts, cutoffs, confirmations of calls, needs of plan
-    /// runs, calls with keys, scheduled calls and sessions.
+    /// runs, calls with keys, scheduled calls, old events of webhooks and sessions.
     ///
     /// # Errors
     /// [`StoreError`](crate::store::StoreError) if the store cannot be read or written.
@@ -35,6 +36,7 @@ impl Store {
         self.clear::<RunNeeds>("needs/", |needs| needs.is_forgettable(now)).await?;
         self.clear::<Once>("once/", |once| once.is_over(now)).await?;
         self.clear::<ScheduledCall>("scheduled/", |call| call.is_forgettable(now)).await?;
+        self.clear::<WebhookQueue>("webhook/", |queue| queue.is_forgettable(now)).await?;
         self.clear::<Session>("session/", |session| session.is_expired(now)).await
     }
 

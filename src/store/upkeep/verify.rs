@@ -226,6 +226,7 @@ mod tests {
                 ("restsecret", 0, vec![]),
                 ("restprovider", 0, vec![]),
                 ("scheduled", 0, vec![]),
+                ("webhook", 0, vec![]),
                 ("hobby", 0, vec!["hobby/…"]),
             ]
         );

@@ -7,4 +7,5 @@ mod openapi;
 mod portia;
 mod tls;
 mod walk;
+mod webhooks;
 mod world;

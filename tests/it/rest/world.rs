@@ -6,7 +6,7 @@ use countersign::app::Access;
 use countersign::broker::Broker;
 use countersign::model::principal::ConfirmOrder;
 use countersign::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
-use countersign::model::{Caller, ProviderId, UserId};
+use countersign::model::{Caller, ProviderId, Time, UserId};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -90,6 +90,11 @@ impl World {
     /// Like [`Self::for_many`], with these lines in `[server]`.
     pub(super) async fn for_many_with(server: &str) -> Self {
         Self::for_many_at(server, TOOLS).await
+    }
+
+    /// Like [`Self::for_many`], with these lines in `tools.toml` beside the usual ones.
+    pub(super) async fn for_many_and(more: &str) -> Self {
+        Self::for_many_at("", &format!("{TOOLS}{more}")).await
     }
 
     async fn for_many_at(server: &str, tools: &str) -> Self {
@@ -251,6 +256,11 @@ trusted_proxies = [\"127.0.0.1\"]
         let caller = Caller { namespace, user: UserId::new("bob") };
         let provider = ProviderId::new(provider);
         self.server.app.broker.provider_of(&caller, &provider).await.unwrap().is_some()
+    }
+
+    /// The time of the server.
+    pub(super) fn now(&self) -> Time {
+        self.broker().now()
     }
 
     /// Lets time pass.

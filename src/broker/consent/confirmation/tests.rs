@@ -66,6 +66,7 @@ impl World {
             keep_runs: std::time::Duration::from_hours(24),
             document_limits: DocumentLimits::default(),
             rest_rules: crate::config::RestRules::default(),
+            webhooks: Vec::new(),
             config: String::new(),
             is_short_lived: false,
         };

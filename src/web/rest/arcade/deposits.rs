@@ -12,10 +12,11 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::authorize::{MAX_SCOPE_BYTES, MAX_SCOPES, no_provider, read_scopes};
-use super::user_connections::{self, ProviderUserInfo};
+use super::user_connections::ProviderUserInfo;
 use super::{SHOULD_RETRY, malformed, problem, unavailable};
 use crate::broker::deposit::{DepositError, Deposited, Depositor, ForeignTokens};
 use crate::identity::RestCaller;
+use crate::model::connection_id::connection_id;
 use crate::model::face::Face;
 use crate::model::time::{self, utc};
 use crate::model::{AccountName, Caller, Provider, Time};
@@ -196,7 +197,7 @@ impl DepositAnswer {
         let list = |scopes: &crate::model::Scopes| scopes.iter().map(str::to_owned).collect();
         let label = deposited.identity.and_then(|identity| identity.label);
         Self {
-            id: user_connections::id(caller, &deposited.digest),
+            id: connection_id(caller, &deposited.digest),
             status: if deposited.is_proven { DepositStatus::Live } else { DepositStatus::Unproven },
             user_id: caller.user.to_string(),
             provider_id: provider.id.public_name().to_owned(),

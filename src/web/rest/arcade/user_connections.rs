@@ -8,8 +8,6 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::Serialize;
 use url::form_urlencoded;
@@ -19,6 +17,7 @@ use crate::broker::accounts::list::{Account, AccountState};
 use crate::broker::consent::end::Ended;
 use crate::broker::{Broker, ConnectError};
 use crate::identity::RestCaller;
+use crate::model::connection_id::{connection_id, read_connection_id};
 use crate::model::event::{EndOutcome, EndedBy};
 use crate::model::face::Face;
 use crate::model::id::BadUserId;
@@ -197,7 +196,7 @@ pub(in crate::web) async fn end(
         let message = "there is no such connection of your users; list them anew";
         problem(StatusCode::NOT_FOUND, ErrorName::NotFound, message)
     };
-    let Some((user, digest)) = read_id(&id) else { return unknown() };
+    let Some((user, digest)) = read_connection_id(&id) else { return unknown() };
     let Ok(principal) = caller.principal(Some(user.as_str())) else { return unknown() };
     match state.broker.accounts().end(&principal.caller, &digest, EndedBy::Application).await {
         Ok(ended) => {
@@ -263,7 +262,7 @@ async fn end_at(broker: &Broker, caller: &Caller, name: &str) -> Result<Vec<Ende
 
 fn connection(caller: &Caller, account: Account) -> UserConnection {
     UserConnection {
-        id: id(caller, &account.digest),
+        id: connection_id(caller, &account.digest),
         connection_id: account.account.to_string(),
         connection_status: match account.state {
             AccountState::Connected => ConnectionStatus::Active,
@@ -285,17 +284,4 @@ fn outcome(caller: &Caller, Ended { provider, account, how, .. }: Ended) -> Ende
         provider_outcome: how.outcome().word(),
         user_id: caller.user.to_string(),
     }
-}
-
-/// Id of a connection: `uc_<user id in base64url>.<digest>`. It names the user, so that no search
-/// over all users is needed to find it, and the consent, so that a newer one is not ended in its
-/// place.
-pub(super) fn id(caller: &Caller, digest: &str) -> String {
-    format!("uc_{}.{digest}", URL_SAFE_NO_PAD.encode(caller.user.as_str()))
-}
-
-fn read_id(id: &str) -> Option<(UserId, String)> {
-    let (user, digest) = id.strip_prefix("uc_")?.split_once('.')?;
-    let user = String::from_utf8(URL_SAFE_NO_PAD.decode(user).ok()?).ok()?;
-    Some((UserId::parse(&user).ok()?, digest.to_owned()))
 }
