@@ -64,4 +64,5 @@ mod stdout;
 mod store;
 mod store_memory;
 mod users;
+mod webhooks;
 mod wire;
