@@ -14,6 +14,7 @@ use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::code::CodeTools;
 use crate::broker::schedule::run::Runner;
 use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, Catalogue, EnsureKeeper, OriginProvider, Parts};
@@ -55,6 +56,8 @@ pub struct Settings {
     /// The executable that runs jq filters which may not end by themselves.
     pub worker: PathBuf,
     pub links: Links,
+    /// The code of the tools that are code.
+    pub code: CodeTools,
 }
 
 /// How this machine's links continue after the process ends.
@@ -123,7 +126,8 @@ impl App {
     /// Call within the runtime that shall serve.
     pub fn new(config: Config, settings: Settings) -> Self {
         let Config { path: file, server, providers, tools, gateways, webhooks, .. } = config;
-        let catalogue = Catalogue::new(Registry::new(tools), providers).with_gateways(gateways);
+        let catalogue = Catalogue::new(Registry::new(tools), providers);
+        let catalogue = catalogue.with_gateways(gateways).with_code(&settings.code);
         let data = settings.store.path().to_owned();
         let net = Net::new(Policy { allow_private: server.allow_private });
         let (store, tables) = settings.store.into_tables();

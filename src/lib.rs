@@ -124,18 +124,108 @@
 //! - jq filters that are not plainly linear run in a child process: it is the only bound on time,
 //!   memory and stack that a filter cannot evade.
 
+// Without the feature, much is unreachable: it is public for the tests, or used by them only.
+#![cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub, unused_imports))]
+
+// The public API is `prelude`. The modules are public for the tests and benchmarks of this package
+// alone, which turn the feature `internals` on; each is declared for both cases, since a macro would
+// hide the files from rustfmt.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod app;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod broker;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod catalog;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod config;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod identity;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod mcp;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod model;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod net;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod oauth;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod registry;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod store;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod upstream;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod web;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod words;
+
+#[cfg(not(feature = "internals"))]
+mod app;
+#[cfg(not(feature = "internals"))]
+mod broker;
+#[cfg(not(feature = "internals"))]
+mod catalog;
+#[cfg(not(feature = "internals"))]
+mod cli;
+#[cfg(not(feature = "internals"))]
+mod config;
+#[cfg(not(feature = "internals"))]
+mod identity;
+#[cfg(not(feature = "internals"))]
+mod mcp;
+#[cfg(not(feature = "internals"))]
+mod model;
+#[cfg(not(feature = "internals"))]
+mod net;
+#[cfg(not(feature = "internals"))]
+mod oauth;
+#[cfg(not(feature = "internals"))]
+mod registry;
+#[cfg(not(feature = "internals"))]
+mod store;
+#[cfg(not(feature = "internals"))]
+mod upstream;
+#[cfg(not(feature = "internals"))]
+mod web;
+#[cfg(not(feature = "internals"))]
+mod words;
+
+/// Everything that a program needs to write tools and to serve them.
+///
+/// `use countersign::prelude::*;` is how every example begins. Derives of [`JsonSchema`],
+/// [`Deserialize`] and [`Serialize`] also need the crates `schemars` 1 and `serde` 1 among the
+/// dependencies of the program.
+pub mod prelude {
+    pub use schemars::JsonSchema;
+    pub use serde::{Deserialize, Serialize};
+
+    pub use crate::broker::code::{
+        Authorization, Cancellation, Clarification, Context, Http, HttpError, HttpRequest,
+        HttpResponse, NoArgs, Token, Tool, ToolError,
+    };
+    pub use crate::cli::server::{Server, ServerBuilder, ServerError};
+    pub use crate::model::declared_tool::ToolProblem;
+    pub use crate::model::tool::Effect;
+}
+
+/// The document on tools in Rust, whose code must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/rust-tools.md")]
+struct RustTools;

@@ -2,11 +2,8 @@
 
 use std::process::ExitCode;
 
-use countersign::upstream::jq::{WORKER_ARGUMENT, worker_main};
+use countersign::prelude::Server;
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|word| word == WORKER_ARGUMENT) {
-        return worker_main();
-    }
-    countersign::cli::main()
+    Server::builder().main()
 }

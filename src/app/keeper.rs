@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::{App, Settings};
+use crate::broker::code::CodeTools;
 use crate::config::Config;
 use crate::model::time::utc;
 use crate::model::{Clock, Time};
@@ -128,6 +129,7 @@ impl KeeperOrder {
         };
         let worker = crate::upstream::jq::own_program();
         let settings = Settings {
+            code: CodeTools::default(),
             store: LazyStore::new(data, keys),
             clock,
             public: None,

@@ -1,6 +1,7 @@
 //! Journey 1: a tool call, from the arguments to an [`Outcome`].
 
 mod as_server;
+mod for_code;
 mod send;
 
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::accounts::by_name::ChoiceError;
-use super::client::credential;
+use super::client::credential::{self, CredentialError};
+use super::code::ProgressSink;
 use super::consent::LinkOrder;
 use super::grant::access::{Access, AccessError, Needed, Outlook, Ready};
 use super::ready::gets_token;
@@ -43,12 +45,22 @@ pub struct Call<'a> {
     /// Plan run that the call is a step of, as its client names it. What the user confirms and
     /// consents to for one run does not count for another.
     pub run: Option<&'a str>,
+    /// Takes the progress of tools that are code, if the client wants it.
+    pub progress: Option<ProgressSink>,
 }
 
 impl<'a> Call<'a> {
     /// Creates a call without arguments, client and plan run.
     pub fn new(principal: &'a Principal, tool: &'a str) -> Self {
-        Self { principal, tool, arguments: None, client: None, account: None, run: None }
+        Self {
+            principal,
+            tool,
+            arguments: None,
+            client: None,
+            account: None,
+            run: None,
+            progress: None,
+        }
     }
 }
 
@@ -133,13 +145,16 @@ impl Broker {
         };
         let sending = Sending {
             broker: self,
+            catalogue,
             tool,
             principal: call.principal,
             run: call.run,
             client: call.client.as_deref(),
+            progress: call.progress.as_ref(),
             arguments,
             links,
             is_confirmed: AtomicBool::new(false),
+            may_repeat: AtomicBool::new(true),
         };
         let Some(provider) = &tool.provider else {
             return outcome_of(sending.send(None, None, None).await);
@@ -209,11 +224,7 @@ impl Run<'_> {
         }
         match credential::shared(shared).await {
             Ok(credential) => outcome_of(self.execute(None, &credential).await),
-            Err(error) => {
-                let (title, cause) = (self.provider.title.clone(), error.to_string());
-                let failure = Failure::from(FailureKind::SharedSecret { title, cause });
-                Outcome::Failed(failure.for_operator(error.hint()))
-            }
+            Err(error) => *shared_secret_failed(self.provider, &error),
         }
     }
 
@@ -257,6 +268,9 @@ impl Run<'_> {
             Ok(Answer::Unauthorized(failure)) => failure,
             Err(unsent) => return *unsent,
         };
+        if !self.sending.may_repeat() {
+            return self.refused_in_code(connection, first, asked_by, refused).await;
+        }
         // The token may have ended early; a refresh shows that.
         let second = match self.access(connection, Some(&first.token)).await {
             Ok(Access::Ready(ready)) => ready,
@@ -324,20 +338,29 @@ impl Run<'_> {
             Ok(credential) => {
                 let answer = self.execute(Some(&connection.account), &credential).await;
                 if ready.is_unproven
-                    && matches!(answer, Ok(Answer::Done(_)))
+                    && answer.as_ref().is_ok_and(|answer| self.proves(answer))
                     && let Err(error) = self.broker.0.grants.note_proof(connection).await
                 {
                     tracing::warn!(provider = %self.provider.id, %error, "the first use of a deposited token was not noted");
                 }
                 answer
             }
-            // Stored for another kind of credential, or with a user that is no longer configured.
-            Err(error) => {
-                let (title, cause) = (self.provider.title.clone(), error.to_string());
-                let failure = Failure::from(FailureKind::StoredSecret { title, cause });
-                Ok(Answer::Failed(failure.for_operator(error.hint())))
-            }
+            Err(error) => Err(Box::new(self.stored_secret_failed(&error))),
         }
+    }
+
+    /// Whether an answer shows that the API accepts the token. Code may have asked no API.
+    fn proves(&self, answer: &Answer) -> bool {
+        let Answer::Done(result) = answer else { return false };
+        self.tool.action.request().is_some() || result.host.is_some()
+    }
+
+    /// Outcome of a secret that was stored for another kind of credential, or with a user that is
+    /// no longer configured.
+    fn stored_secret_failed(&self, error: &CredentialError) -> Outcome {
+        let (title, cause) = (self.provider.title.clone(), error.to_string());
+        let failure = Failure::from(FailureKind::StoredSecret { title, cause });
+        Outcome::Failed(failure.for_operator(error.hint()))
     }
 
     /// Sends the request with this credential. `account` is the user's own, if the call has one.
@@ -364,6 +387,25 @@ impl Run<'_> {
             return Outcome::Failed(failure);
         }
         self.ask(connection, &missing, asked_by, PromptReason::MoreScopes).await
+    }
+
+    /// Handles an API that refuses the token of a run which must not be repeated. The run has tried
+    /// to renew the token.
+    async fn refused_in_code(
+        &self,
+        connection: &Connection,
+        token: Ready,
+        asked_by: AskedBy,
+        failure: Failure,
+    ) -> Outcome {
+        match self.access(connection, Some(&token.token)).await {
+            Ok(Access::Ready(_)) => Outcome::Failed(failure),
+            Ok(Access::Missing { needed, reason }) => {
+                self.ask(connection, &needed, asked_by, reason).await
+            }
+            Ok(Access::Refused) => self.refused(connection, token, asked_by, failure).await,
+            Err(outcome) => *outcome,
+        }
     }
 
     /// Handles an API that refuses a token which should be good and cannot be refreshed.
@@ -469,6 +511,13 @@ pub(super) fn unfit(tool: &Tool, problem: InvalidArguments) -> Outcome {
         title: tool.title.clone(),
         question: Question::Arguments(problem),
     })
+}
+
+/// Outcome of a secret of the server's own that cannot be used.
+fn shared_secret_failed(provider: &Provider, error: &CredentialError) -> Box<Outcome> {
+    let (title, cause) = (provider.title.clone(), error.to_string());
+    let failure = Failure::from(FailureKind::SharedSecret { title, cause });
+    Box::new(Outcome::Failed(failure.for_operator(error.hint())))
 }
 
 fn failed(kind: FailureKind) -> Outcome {

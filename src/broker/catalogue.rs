@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use super::code::{CodeByName, CodeTools, ErasedTool};
 use crate::model::gateway::Gateways;
-use crate::model::{Provider, ProviderId};
+use crate::model::{Provider, ProviderId, ToolName};
 use crate::registry::Registry;
 
 /// The tools and providers of one `tools.toml`. Never changes: a call takes it once and keeps it to
@@ -17,12 +18,24 @@ pub struct Catalogue {
     registry: Registry,
     providers: BTreeMap<ProviderId, Arc<Provider>>,
     gateways: Gateways,
+    code: CodeByName,
 }
 
 impl Catalogue {
     /// Combines tools and the providers that they name.
     pub fn new(registry: Registry, providers: BTreeMap<ProviderId, Arc<Provider>>) -> Self {
-        Self { registry, providers, gateways: Gateways::default() }
+        Self { registry, providers, gateways: Gateways::default(), code: CodeByName::default() }
+    }
+
+    /// Sets the code of the tools that are code.
+    #[must_use]
+    pub fn with_code(self, code: &CodeTools) -> Self {
+        Self { code: code.by_name(), ..self }
+    }
+
+    /// The code of a tool.
+    pub(super) fn code(&self, tool: &ToolName) -> Option<&Arc<dyn ErasedTool>> {
+        self.code.get(tool)
     }
 
     /// Sets the gateways.

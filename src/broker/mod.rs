@@ -1,6 +1,7 @@
 //! Use cases: every decision of the server. Knows no protocol version and renders no page.
 //!
 //! - [`call`]: journey 1, a tool call; [`catalogue`]: the tools and providers that it finds
+//! - [`code`]: tools that are code of the program
 //! - [`consent`]: journey 2, a consent, from its link to the stored grant
 //! - [`confirm`]: calls that their user has to confirm, and what plan runs wait for
 //! - [`sign_in`]: who uses a browser
@@ -23,6 +24,7 @@ pub mod call;
 mod caller_failures;
 mod catalogue;
 pub mod client;
+pub mod code;
 pub mod confirm;
 pub mod consent;
 pub mod deposit;

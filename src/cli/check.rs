@@ -7,8 +7,7 @@ use serde_json::json;
 use tracing::level_filters::LevelFilter;
 
 use super::stdout::Stdout;
-use super::{Exit, block_on, report};
-use crate::config::environment::Found;
+use super::{Exit, Program, block_on, report};
 use crate::config::{self, Config, Problem, Problems, Server, Severity};
 use crate::identity::Authenticator;
 use crate::model::server_auth::{ResolvedAuth, ResolvedIssuer};
@@ -20,17 +19,18 @@ use crate::net::{Net, Policy};
 /// # Errors
 /// If the check cannot run or its result cannot be written; problems of the file are a result.
 pub(super) fn run<W: Write>(
-    found: Found,
+    program: &Program,
     json: bool,
     online: bool,
     out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
-    let (problems, tools) = match config::check(found) {
+    let declared = program.code.declared();
+    let (problems, tools) = match config::check(program.find()?, &declared) {
         Ok(Config { path, mut warnings, source, tools, server, .. }) => {
             if online {
                 warnings.extend(issuer(&server)?);
             }
-            (Problems { path, source, list: warnings }, tools.len())
+            (Problems { path, source, list: warnings, tools: Vec::new() }, tools.len())
         }
         Err(problems) => (problems, 0),
     };

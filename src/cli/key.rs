@@ -1,7 +1,6 @@
 //! `countersign key`
 
 use std::io::Write;
-use std::path::Path;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -10,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use super::report::{self, hinted};
 use super::stdout::Stdout;
 use super::store_options::{Place, Whereabouts};
-use super::{Exit, block_on};
+use super::{Exit, Program, block_on};
 use crate::model::Clock;
 use crate::model::secret::ExposeSecret as _;
 use crate::model::time::utc;
@@ -43,7 +42,7 @@ pub(super) enum Command {
 
 pub(super) fn run<W: Write>(
     command: Command,
-    config: Option<&Path>,
+    program: &Program,
     out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     match command {
@@ -52,7 +51,7 @@ pub(super) fn run<W: Write>(
             Ok(Exit::Done)
         }
         Command::Rotate { master, place } => {
-            let at = place.find(config, "key rotate")?;
+            let at = place.find(program, "key rotate")?;
             block_on(LevelFilter::WARN, async move {
                 let lazy = at.store_to_change()?;
                 let store = lazy.get().await.map_err(hinted)?;
@@ -60,7 +59,7 @@ pub(super) fn run<W: Write>(
             })
         }
         Command::Status { json, place } => {
-            let at = place.find(config, "key status")?;
+            let at = place.find(program, "key status")?;
             block_on(LevelFilter::WARN, async move { status(&at, json, out).await })
         }
     }

@@ -13,6 +13,7 @@ mod next_command;
 mod providers;
 mod report;
 mod serve;
+pub mod server;
 mod stdout;
 mod store;
 mod store_options;
@@ -28,6 +29,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
+use crate::broker::code::CodeTools;
 use crate::config::environment::{self, Found, FoundBy};
 use crate::config::{Config, Problems};
 use next_command::NextCommand;
@@ -146,8 +148,19 @@ enum Command {
     },
 }
 
-/// Runs the program.
-pub fn main() -> ExitCode {
+/// Program behind a command: its `tools.toml`, as `--config` names it, and its tools that are code.
+#[derive(Clone, Default)]
+pub(crate) struct Program {
+    pub(crate) argument: Option<PathBuf>,
+    pub(crate) code: CodeTools,
+    /// Whether the server is part of a program with a `main` of its own. Started again, such a
+    /// program would not know the command of the keeper, so it has none.
+    pub(crate) is_embedded: bool,
+}
+
+/// Runs the program with these tools beside those of `tools.toml`. `config` is the file to use
+/// unless `--config` names another one.
+pub fn main(code: CodeTools, config: Option<PathBuf>) -> ExitCode {
     protect();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -157,7 +170,7 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
     };
-    match run(cli) {
+    match run(cli, code, config) {
         Ok(exit) => exit.into(),
         Err(error) => {
             report::failure(&error);
@@ -168,7 +181,7 @@ pub fn main() -> ExitCode {
 
 /// Makes files that this process writes accessible to its owner only, and keeps its memory, which
 /// holds tokens, out of core dumps.
-fn protect() {
+pub(crate) fn protect() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, setrlimit, umask};
@@ -178,12 +191,15 @@ fn protect() {
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<Exit> {
+fn run(cli: Cli, code: CodeTools, config: Option<PathBuf>) -> anyhow::Result<Exit> {
     let mut out = Stdout::lock();
+    let next_command = NextCommand::new(cli.config.clone());
+    let program = Program { argument: cli.config.or(config), code, is_embedded: false };
     match cli.command {
-        Command::Serve(serve) => serve::run(&serve, cli.config.as_deref()),
+        Command::Serve(serve) => serve::run(&serve, &program),
         Command::Check { file, json, online } => {
-            check::run(find(file.or(cli.config).as_deref())?, json, online, &mut out)
+            let program = Program { argument: file.or(program.argument.clone()), ..program };
+            check::run(&program, json, online, &mut out)
         }
         Command::Schema { openapi } => {
             let schema = if openapi {
@@ -194,37 +210,28 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             out.line(&schema)?;
             Ok(Exit::Done)
         }
-        Command::Trust(command) => trust::run(&command, cli.config.as_deref(), &mut out),
+        Command::Trust(command) => trust::run(&command, &program, &mut out),
         Command::Tools { command } => {
-            let config = load(cli.config.as_deref())?;
-            tools::run(command, config, &NextCommand::new(cli.config), &mut out)
+            tools::run(command, program.load()?, &program.code, &next_command, &mut out)
         }
-        Command::Key { command } => key::run(command, cli.config.as_deref(), &mut out),
-        Command::Store { command } => store::run(command, cli.config.as_deref(), &mut out),
+        Command::Key { command } => key::run(command, &program, &mut out),
+        Command::Store { command } => store::run(command, &program, &mut out),
         Command::Providers { command } => {
-            let argument = cli.config.clone();
-            let next_command = NextCommand::new(cli.config);
-            let config = attempt(argument.as_deref(), &next_command)?;
+            let config = program.attempt(&next_command)?;
             providers::run(command, config.as_ref(), &next_command, &mut out)
         }
         Command::Toolkits { command } => toolkits::run(command, &mut out),
         Command::Env(env) => {
-            let argument = cli.config.clone();
-            let config = attempt(argument.as_deref(), &NextCommand::new(cli.config))?;
+            let config = program.attempt(&next_command)?;
             env::run(&env, config.as_ref(), &mut out)
         }
         Command::Import(import) => {
-            let config = load(cli.config.as_deref())?;
+            let config = program.load()?;
             import::run(import, config, &mut out)
         }
-        Command::Webhooks { command } => {
-            webhooks::run(command, load(cli.config.as_deref())?, &mut out)
-        }
+        Command::Webhooks { command } => webhooks::run(command, program.load()?, &mut out),
         Command::Keeper => keeper::run(),
-        Command::Auth { command } => {
-            let config = load(cli.config.as_deref())?;
-            auth::run(command, config, &NextCommand::new(cli.config), &mut out)
-        }
+        Command::Auth { command } => auth::run(command, program.load()?, &next_command, &mut out),
     }
 }
 
@@ -263,51 +270,66 @@ fn run_async<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result
     done
 }
 
-/// Finds the file to use and names it on standard error.
-fn find(argument: Option<&Path>) -> anyhow::Result<Found> {
-    let found = environment::find(argument).map_err(report::hinted)?;
-    report::note(&format!("using {} ({})", found.path.display(), found.by.words()));
-    if found.by == FoundBy::Platform && Path::new(environment::FILE_NAME).exists() {
-        report::note(
-            "not using ./tools.toml: name it with `--config ./tools.toml` to use it instead",
-        );
+impl Program {
+    /// Finds the file to use and names it on standard error.
+    fn find(&self) -> anyhow::Result<Found> {
+        let found = environment::find(self.argument.as_deref()).map_err(report::hinted)?;
+        report::note(&format!("using {} ({})", found.path.display(), found.by.words()));
+        if found.by == FoundBy::Platform && Path::new(environment::FILE_NAME).exists() {
+            report::note(
+                "not using ./tools.toml: name it with `--config ./tools.toml` to use it instead",
+            );
+        }
+        Ok(found)
     }
-    Ok(found)
-}
 
-/// Loads the configuration for commands that help to write it. `None` if there is no file, or it
-/// has mistakes or is not trusted; these commands then know less.
-fn attempt(argument: Option<&Path>, next_command: &NextCommand) -> anyhow::Result<Option<Config>> {
-    let error = match load(argument) {
-        Ok(config) => return Ok(Some(config)),
-        Err(error) => error,
-    };
-    let has_mistakes = error
-        .downcast_ref::<Problems>()
-        .is_some_and(|found| found.errors().all(|problem| problem.code != "config::file"));
-    let is_untrusted = error
-        .downcast_ref::<Problems>()
-        .is_some_and(|found| found.errors().all(|problem| problem.code == "config::trust"));
-    if is_untrusted {
-        report::note(&format!(
-            "it is not trusted and counts for nothing here; read it, then run `{}`",
-            next_command.command(&["trust"])
-        ));
-    } else if has_mistakes {
-        report::note(&format!(
-            "it has mistakes, which `{}` shows, and counts for nothing here",
-            next_command.command(&["check"])
-        ));
-    } else if argument.is_some() || !error.is::<environment::NotFound>() {
-        return Err(error);
+    /// Loads the configuration for commands that help to write it. `None` if there is no file, or
+    /// it has mistakes or is not trusted; these commands then know less.
+    fn attempt(&self, next_command: &NextCommand) -> anyhow::Result<Option<Config>> {
+        let error = match self.load() {
+            Ok(config) => return Ok(Some(config)),
+            Err(error) => error,
+        };
+        let has_mistakes = error
+            .downcast_ref::<Problems>()
+            .is_some_and(|found| found.errors().all(|problem| problem.code != "config::file"));
+        let is_untrusted = error
+            .downcast_ref::<Problems>()
+            .is_some_and(|found| found.errors().all(|problem| problem.code == "config::trust"));
+        if is_untrusted {
+            report::note(&format!(
+                "it is not trusted and counts for nothing here; read it, then run `{}`",
+                next_command.command(&["trust"])
+            ));
+        } else if has_mistakes {
+            report::note(&format!(
+                "it has mistakes, which `{}` shows, and counts for nothing here",
+                next_command.command(&["check"])
+            ));
+        } else if self.argument.is_some() || !error.is::<environment::NotFound>() {
+            return Err(error);
+        }
+        Ok(None)
     }
-    Ok(None)
-}
 
-/// Loads the configuration.
-///
-/// # Errors
-/// [`environment::NotFound`] if there is no file, [`Problems`] if it is not valid; see [`exit_of`].
-fn load(argument: Option<&Path>) -> anyhow::Result<Config> {
-    Ok(crate::config::load(find(argument)?)?)
+    /// Loads the configuration. A program with tools of its own needs no file.
+    ///
+    /// # Errors
+    /// [`environment::NotFound`] if there is no file, [`Problems`] if it is not valid; see
+    /// [`exit_of`].
+    pub(crate) fn load(&self) -> anyhow::Result<Config> {
+        let declared = self.code.declared();
+        let mut config = match self.find() {
+            Err(error) if self.is_enough_without_file(&error) => {
+                crate::config::without_file(&declared)?
+            }
+            found => crate::config::load_with(found?, &declared)?,
+        };
+        config.server.keeper &= !self.is_embedded;
+        Ok(config)
+    }
+
+    fn is_enough_without_file(&self, error: &anyhow::Error) -> bool {
+        self.argument.is_none() && !self.code.is_empty() && error.is::<environment::NotFound>()
+    }
 }

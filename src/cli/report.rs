@@ -135,7 +135,12 @@ pub(super) fn note(text: &str) {
 /// Writes the warnings, which do not keep a configuration from being served, to standard error.
 pub(super) fn warnings(config: &Config) {
     let Config { path, warnings, source, .. } = config;
-    let found = Problems { path: path.clone(), source: source.clone(), list: warnings.clone() };
+    let found = Problems {
+        path: path.clone(),
+        source: source.clone(),
+        list: warnings.clone(),
+        tools: Vec::new(),
+    };
     write_stderr(&problems(&found, Style::of(&std::io::stderr())));
 }
 
@@ -285,6 +290,7 @@ mod tests {
             column: 1,
         };
         Problems {
+            tools: Vec::new(),
             path: PathBuf::from("tools.toml"),
             source: "[tools.x]\nscope = [\"repo\"]\n".into(),
             list: vec![problem],

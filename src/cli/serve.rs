@@ -4,14 +4,14 @@ mod address;
 mod http;
 mod token_file;
 
-use std::path::Path;
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args};
 use tracing::level_filters::LevelFilter;
 
 use super::store_options::{Process, StoreOptions};
-use super::{Exit, block_on, exit_of, load, log, report, run_async};
+use super::{Exit, Program, block_on, exit_of, log, report, run_async};
 use crate::app::App;
 use crate::broker::events::TARGET as RECORD;
 use crate::mcp::stdio;
@@ -23,7 +23,7 @@ pub(super) use token_file::path as token_path;
 
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("transport").required(true).args(["stdio", "sse"]))]
-pub(super) struct Serve {
+pub(crate) struct Serve {
     /// Serve one MCP client over standard input and output.
     #[arg(long)]
     stdio: bool,
@@ -43,21 +43,49 @@ pub(super) struct Serve {
     local: StoreOptions,
 }
 
-pub(super) fn run(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit> {
+impl Serve {
+    /// Serves over standard input and output.
+    pub(crate) fn over_stdio() -> Self {
+        Self { stdio: true, sse: None, token: false, local: StoreOptions::default() }
+    }
+
+    /// Serves over HTTP at this address.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        let sse = Some(Address(address));
+        Self { stdio: false, sse, token: false, local: StoreOptions::default() }
+    }
+}
+
+pub(super) fn run(serve: &Serve, program: &Program) -> anyhow::Result<Exit> {
     if let Some(address) = serve.sse {
-        return block_on(LevelFilter::INFO, http::serve(serve, address, config));
+        return block_on(LevelFilter::INFO, http::serve(serve, address, program));
     }
     let log = log::begin(LevelFilter::INFO);
-    run_async(over_stdio(serve, config, log))
+    run_async(over_stdio(serve, program, log))
+}
+
+/// Like [`run`], within the runtime of the program that embeds the server.
+///
+/// # Errors
+/// The server cannot start, or its connection broke.
+pub(crate) async fn embedded(serve: &Serve, program: &Program) -> anyhow::Result<Exit> {
+    let log = log::begin(LevelFilter::INFO);
+    match serve.sse {
+        Some(address) => {
+            log?;
+            http::serve(serve, address, program).await
+        }
+        None => over_stdio(serve, program, log).await,
+    }
 }
 
 async fn over_stdio(
     serve: &Serve,
-    config: Option<&Path>,
+    program: &Program,
     log: anyhow::Result<()>,
 ) -> anyhow::Result<Exit> {
     let streams = Streams::take().context("standard input and output cannot be used")?;
-    let (app, caller) = match log.and_then(|()| prepare(serve, config)) {
+    let (app, caller) = match log.and_then(|()| prepare(serve, program)) {
         Ok(ready) => ready,
         Err(error) => {
             // A host shows the server's answer and hides its standard error, so write to both.
@@ -83,10 +111,11 @@ async fn over_stdio(
 }
 
 /// Performs every step that may keep the server from starting.
-fn prepare(serve: &Serve, config: Option<&Path>) -> anyhow::Result<(App, Caller)> {
-    let config = load(config)?;
+fn prepare(serve: &Serve, program: &Program) -> anyhow::Result<(App, Caller)> {
+    let config = program.load()?;
     let caller = serve.local.caller()?;
-    let app = serve.local.server(config, "serve --stdio", None, Process::OfHost)?;
+    let code = &program.code;
+    let app = serve.local.server(config, code, "serve --stdio", None, Process::OfHost)?;
     Ok((app, caller))
 }
 

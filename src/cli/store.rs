@@ -12,7 +12,7 @@ use super::key::records;
 use super::report::{self, hinted};
 use super::stdout::Stdout;
 use super::store_options::{Place, Whereabouts, expanded};
-use super::{Exit, block_on};
+use super::{Exit, Program, block_on};
 use crate::model::Clock;
 use crate::store::{Archive, Exported, Kind, Store, StoreError, Verified};
 
@@ -46,22 +46,22 @@ pub(super) enum Command {
 
 pub(super) fn run<W: Write>(
     command: Command,
-    config: Option<&Path>,
+    program: &Program,
     out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     match command {
         Command::Export { file, place } => {
             let file = expanded(&file)?;
-            let at = place.find(config, "store export")?;
+            let at = place.find(program, "store export")?;
             block_on(LevelFilter::WARN, async move { export(&at, &file, out).await })
         }
         Command::Import { file, place } => {
             let file = expanded(&file)?;
-            let at = place.find(config, "store import")?;
+            let at = place.find(program, "store import")?;
             block_on(LevelFilter::WARN, async move { import(at, &file, out).await })
         }
         Command::Verify { json, place } => {
-            let at = place.find(config, "store verify")?;
+            let at = place.find(program, "store verify")?;
             block_on(LevelFilter::WARN, async move { verify(&at, json, out).await })
         }
     }

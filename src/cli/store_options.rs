@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 
+use super::Program;
 use super::report::{Hint, Usage};
 use crate::app::keeper::KeeperLauncher;
 use crate::app::{App, Links, Settings};
+use crate::broker::code::CodeTools;
 use crate::config::{Config, environment};
 use crate::model::{Caller, Clock, UserId};
 use crate::store::{DataFolder, KeySource, LazyStore};
 
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct StoreOptions {
     /// The end user, instead of COUNTERSIGN_USER or `default`.
     #[arg(long, value_name = "ID")]
@@ -39,13 +41,24 @@ impl StoreOptions {
 
     /// Assembles the app for a command. `purpose` names the command to other processes.
     pub(super) fn app(&self, config: Config, purpose: &'static str) -> anyhow::Result<App> {
-        self.assemble(config, purpose, None, Process::Command)
+        self.app_with(config, &CodeTools::default(), purpose)
     }
 
-    /// Like [`Self::app`], for a server that all users' browsers reach at [`Settings::public`].
+    /// Like [`Self::app`], for a command that runs tools.
+    pub(super) fn app_with(
+        &self,
+        config: Config,
+        code: &CodeTools,
+        purpose: &'static str,
+    ) -> anyhow::Result<App> {
+        self.assemble(config, code, purpose, None, Process::Command)
+    }
+
+    /// Like [`Self::app_with`], for a server that all users' browsers reach at [`Settings::public`].
     pub(super) fn server(
         &self,
         config: Config,
+        code: &CodeTools,
         purpose: &'static str,
         public: Option<String>,
         process: Process,
@@ -57,12 +70,13 @@ impl StoreOptions {
                 "links are listened for on `listen_address`, which other machines may reach; they still lead to 127.0.0.1, and anyone who reaches the address with a link can use it"
             );
         }
-        self.assemble(config, purpose, public, process)
+        self.assemble(config, code, purpose, public, process)
     }
 
     fn assemble(
         &self,
         config: Config,
+        code: &CodeTools,
         purpose: &'static str,
         public: Option<String>,
         process: Process,
@@ -84,7 +98,8 @@ impl StoreOptions {
             is_short_lived: process == Process::Command,
         };
         let store = LazyStore::new(data, keys);
-        Ok(App::new(config, Settings { store, clock, public, worker: program, links }))
+        let code = code.clone();
+        Ok(App::new(config, Settings { store, clock, public, worker: program, links, code }))
     }
 }
 
@@ -114,16 +129,16 @@ pub(super) struct Whereabouts {
 }
 
 impl Place {
-    /// Finds the store. `config` is the file that names the folder; with `--data` none is needed.
+    /// Finds the store. `program` has the file that names the folder; with `--data` none is needed.
     /// `purpose` names this process to others.
     pub(super) fn find(
         self,
-        config: Option<&Path>,
+        program: &Program,
         purpose: &'static str,
     ) -> anyhow::Result<Whereabouts> {
         let data = match self.data {
             Some(data) => Some(data),
-            None => super::load(config)?.store,
+            None => program.load()?.store,
         };
         let data = folder(data, purpose, &Clock::system())?;
         Ok(Whereabouts { data, keys: key_source()? })

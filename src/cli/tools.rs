@@ -14,6 +14,7 @@ use super::report::{self, Hint, Usage};
 use super::stdout::{MAX_LINE_CHARS, Stdout};
 use super::store_options::StoreOptions;
 use super::{Exit, block_on};
+use crate::broker::code::CodeTools;
 use crate::broker::{Call, CallError};
 use crate::config::Config;
 use crate::model::authorization::MAX_REFUSALS_PER_HOUR;
@@ -89,6 +90,7 @@ fn list<W: Write>(config: &Config, out: &mut Stdout<W>) -> io::Result<()> {
 pub(super) fn run<W: Write>(
     command: Command,
     mut config: Config,
+    code: &CodeTools,
     next_command: &NextCommand,
     out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
@@ -116,7 +118,7 @@ pub(super) fn run<W: Write>(
                 .map_err(|failure| Usage(words::failure_text(&failure)))
                 .with_context(show)?;
             return block_on(LevelFilter::WARN, async move {
-                let app = local.app(config, "tools call")?;
+                let app = local.app_with(config, code, "tools call")?;
                 let principal = Principal::local(local.caller()?);
                 let call = Call { arguments: Some(arguments), ..Call::new(&principal, &name) };
                 // No link: it would lead to this process, which is about to end.
@@ -148,9 +150,13 @@ pub(super) fn run<W: Write>(
 /// Removes the filters, to show the API's answer as it comes.
 fn unfiltered(tool: &mut Tool) {
     tool.output = None;
-    let Action::Http(action) = &mut tool.action;
-    (action.select, action.reply) = (None, None);
-    action.max_chars = usize::MAX;
+    match &mut tool.action {
+        Action::Http(action) => {
+            (action.select, action.reply) = (None, None);
+            action.max_chars = usize::MAX;
+        }
+        Action::Code(action) => action.max_chars = usize::MAX,
+    }
 }
 
 /// Adds `name=value` pairs to a JSON object. Values are texts, converted later to the tool's types.
@@ -388,7 +394,7 @@ fn traits(param: &Value, is_required: bool) -> String {
 
 /// Says what decides the effect.
 fn why(tool: &Tool) -> String {
-    let Action::Http(action) = &tool.action;
+    let Some(action) = tool.action.request() else { return "as its code says".into() };
     let method = action.method;
     match method.effect() {
         usual if usual != tool.effect => "as `effect` says".into(),
@@ -446,7 +452,7 @@ fn needs(tool: &Tool) -> String {
 
 /// Returns the request line, with its placeholders.
 fn request(tool: &Tool) -> String {
-    let Action::Http(action) = &tool.action;
+    let Some(action) = tool.action.request() else { return "code of this program".into() };
     let mut line =
         format!("{} {}", action.method.as_str(), action.origin.as_str().trim_end_matches('/'));
     for segment in &action.path {

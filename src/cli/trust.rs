@@ -9,7 +9,7 @@ use clap::Args;
 use super::report::{Hint, Missing, Usage, hinted};
 use super::stdout::Stdout;
 use super::store_options::expanded;
-use super::{Exit, report};
+use super::{Exit, Program, report};
 use crate::config::environment::FILE_NAME;
 use crate::config::trust::{Need, Power, Trusted};
 use crate::config::{self, Config};
@@ -33,10 +33,10 @@ pub(super) struct Trust {
 /// that cannot be read or written.
 pub(super) fn run<W: Write>(
     trust: &Trust,
-    config: Option<&Path>,
+    program: &Program,
     out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
-    if config.is_some() {
+    if program.argument.is_some() {
         let problem =
             "`trust` takes the file by itself: a file named with `--config` needs no trust";
         return Err(Usage(problem.into()).into());
@@ -65,7 +65,7 @@ pub(super) fn run<W: Write>(
         return Err(no_file(&path, trust.file.is_some()));
     }
     // Reads the file once: it may change between being checked, shown and trusted.
-    let (text, config) = config::read_for_trust(&path)?;
+    let (text, config) = config::read_for_trust(&path, &program.code.declared())?;
     for line in powers(&config) {
         out.line(&line)?;
     }

@@ -7,6 +7,7 @@ use super::problem::{Problem, Problems, Severity};
 use super::redaction::Redaction;
 use super::span::Span;
 use super::unknown_key::{LanguageTable, UnknownKey};
+use crate::model::declared_tool::ToolProblem;
 
 /// Code of the problem that a needed secret is not set.
 const UNSET: &str = "secret::unset";
@@ -29,6 +30,8 @@ pub(crate) struct Findings<'s> {
     /// Names in references to secrets, and their positions.
     references: Vec<(String, Span)>,
     lines: OnceCell<Lines>,
+    /// Problems of tools that are code.
+    tools: Vec<ToolProblem>,
 }
 
 impl<'s> Findings<'s> {
@@ -43,6 +46,7 @@ impl<'s> Findings<'s> {
             unknown_keys: Vec::new(),
             references: Vec::new(),
             lines: OnceCell::new(),
+            tools: Vec::new(),
         }
     }
 
@@ -88,6 +92,13 @@ impl<'s> Findings<'s> {
         message: impl Into<String>,
     ) -> Draft<'_> {
         self.push(severity, code, None, message.into())
+    }
+
+    /// Adds a problem of a tool that is code. `at` is its table in `tools.toml`, if it has one.
+    pub(crate) fn code(&mut self, problem: ToolProblem, at: Option<&Span>) {
+        let (code, message, hint) = (problem.code(), problem.to_string(), problem.hint());
+        self.push(Severity::Error, code, at.cloned(), message).hint(hint);
+        self.tools.push(problem);
     }
 
     fn push(
@@ -248,7 +259,8 @@ impl<'s> Findings<'s> {
         for span in self.list.iter_mut().filter_map(|problem| problem.span.as_mut()) {
             *span = redaction.moved(span.start)..redaction.moved(span.end);
         }
-        Problems { path: path.into(), source: redaction.text().into(), list: self.list }
+        let source = redaction.text().into();
+        Problems { path: path.into(), source, list: self.list, tools: self.tools }
     }
 }
 

@@ -41,11 +41,11 @@ use std::time::Duration;
 use toml::de::DeTable;
 use url::Url;
 
+use crate::model::declared_tool::DeclaredTool;
 use crate::model::gateway::Gateways;
 use crate::model::retention::Retention;
 use crate::model::run::DocumentLimits;
 use crate::model::server_auth::ServerAuth;
-use crate::model::tool::Action;
 use crate::model::webhook::Webhook;
 use crate::model::{Allowed, ConsentMode, Provider, ProviderId, Tool};
 use crate::net::Cidr;
@@ -160,7 +160,24 @@ pub(crate) enum Depth {
 /// # Errors
 /// All problems of the file, warnings included, if at least one is an error.
 pub fn load(found: impl Into<Found>) -> Result<Config, Problems> {
-    read_at(&found.into(), Depth::Serve)
+    load_with(found, &[])
+}
+
+/// Like [`load`], for a program whose code has these tools.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(found: impl Into<Found>, code: &[DeclaredTool]) -> Result<Config, Problems> {
+    read_at(&found.into(), code, Depth::Serve)
+}
+
+/// Returns the configuration of a program that has no `tools.toml`: its code and the built-in
+/// providers alone.
+///
+/// # Errors
+/// As [`load`].
+pub fn without_file(code: &[DeclaredTool]) -> Result<Config, Problems> {
+    parse(Path::new(environment::FILE_NAME), "", code, FoundBy::Argument, Depth::Serve)
 }
 
 /// Like [`load`], and also checks jq filters, output schemas, example calls, unset secrets (a
@@ -168,25 +185,25 @@ pub fn load(found: impl Into<Found>) -> Result<Config, Problems> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn check(found: impl Into<Found>) -> Result<Config, Problems> {
-    read_at(&found.into(), Depth::Check)
+pub fn check(found: impl Into<Found>, code: &[DeclaredTool]) -> Result<Config, Problems> {
+    read_at(&found.into(), code, Depth::Check)
 }
 
 /// Reads a `tools.toml` for [`Trusted::add`]. Returns its text and what it declares.
 ///
 /// # Errors
 /// As [`load`].
-pub fn read_for_trust(path: &Path) -> Result<(String, Config), Problems> {
+pub fn read_for_trust(path: &Path, code: &[DeclaredTool]) -> Result<(String, Config), Problems> {
     let source = source::read(path).map_err(|error| unreadable(path, &error))?;
-    let config = parse(path, &source, FoundBy::Argument, Depth::Serve)?;
+    let config = parse(path, &source, code, FoundBy::Argument, Depth::Serve)?;
     Ok((source, config))
 }
 
-fn read_at(found: &Found, depth: Depth) -> Result<Config, Problems> {
+fn read_at(found: &Found, code: &[DeclaredTool], depth: Depth) -> Result<Config, Problems> {
     let path = &found.path;
     let vouched = if found.by.is_named() { Ok(()) } else { source::vouch(path) };
     match vouched.and_then(|()| source::read(path)) {
-        Ok(source) => parse(path, &source, found.by, depth),
+        Ok(source) => parse(path, &source, code, found.by, depth),
         Err(error) => Err(unreadable(path, &error)),
     }
 }
@@ -197,7 +214,13 @@ fn unreadable(path: &Path, error: &source::SourceError) -> Problems {
     find.finish(path)
 }
 
-fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config, Problems> {
+fn parse(
+    path: &Path,
+    source: &str,
+    code: &[DeclaredTool],
+    by: FoundBy,
+    depth: Depth,
+) -> Result<Config, Problems> {
     let mut find = Findings::new(source).of_language(&tables::TABLES);
     let (table, errors) = DeTable::parse_recoverable(source);
     let needs = trust::needs(source, table.get_ref());
@@ -207,7 +230,7 @@ fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config,
         let mended = syntax::mend(source, &mut find);
         read_table(DeTable::parse_recoverable(&mended).0, &mut find)
     };
-    let mut lowered = lower::lower(file, depth, &mut find);
+    let mut lowered = lower::lower(file, code, depth, &mut find);
     // Trust is checked last, so that an untrusted file's mistakes are reported too.
     let trusted = Trusted::load().ok();
     let is_trusted = by != FoundBy::WorkingFolder
@@ -223,7 +246,7 @@ fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config,
             .label(need.power.words())
             .hint("read it, then run `countersign trust`; or name it with `--config` or COUNTERSIGN_CONFIG");
     }
-    for Tool { action: Action::Http(action), .. } in &mut lowered.tools {
+    for action in lowered.tools.iter_mut().filter_map(|tool| tool.action.request_mut()) {
         action.is_untrusted = !is_trusted;
     }
     let failed = find.has_errors();

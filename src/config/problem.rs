@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::span::Span;
+use crate::model::declared_tool::ToolProblem;
 use crate::model::text::quoted;
 
 /// Whether a problem prevents serving the file.
@@ -75,6 +76,8 @@ pub struct Problems {
     /// The file's text, with literal secrets redacted.
     pub source: Arc<str>,
     pub list: Vec<Problem>,
+    /// The problems of tools that are code, which are in `list`, too.
+    pub tools: Vec<ToolProblem>,
 }
 
 impl Problems {

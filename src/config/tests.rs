@@ -7,12 +7,10 @@ use super::*;
 use crate::model::credential::{Credential, KeyPlace, Shared};
 use crate::model::oauth::ClientSecret;
 use crate::model::secret_ref::{SecretRef, Setting};
-use crate::model::tool::{
-    Action, Body, Effect, HttpAction, Input, Item, Kind, Node, Param, Piece, Template,
-};
+use crate::model::tool::{Body, Effect, HttpAction, Item, Kind, Node, Param, Piece, Template};
 
 fn parse(source: &str) -> Result<Config, Problems> {
-    super::parse(Path::new("tools.toml"), source, FoundBy::Argument, Depth::Check)
+    super::parse(Path::new("tools.toml"), source, &[], FoundBy::Argument, Depth::Check)
 }
 
 fn good(source: &str) -> Config {
@@ -20,13 +18,11 @@ fn good(source: &str) -> Config {
 }
 
 fn params(tool: &Tool) -> &[Param] {
-    let Input::Params(params) = &tool.input;
-    params
+    tool.input.params()
 }
 
 fn action(tool: &Tool) -> &HttpAction {
-    let Action::Http(action) = &tool.action;
-    action
+    tool.action.request().expect("a request")
 }
 
 fn param(name: &str) -> Template {
@@ -213,7 +209,7 @@ fn what_a_tools_tests_say_is_looked_at_by_check_alone() {
     let problems = parse(&source).expect_err("two mistakes");
     assert_eq!(problems.errors().count(), 2, "{:#?}", problems.list);
     let path = Path::new("tools.toml");
-    assert!(super::parse(path, &source, FoundBy::Argument, Depth::Serve).is_ok());
+    assert!(super::parse(path, &source, &[], FoundBy::Argument, Depth::Serve).is_ok());
 }
 
 /// Asserts that each source has one error, at this position and with this part of its message.

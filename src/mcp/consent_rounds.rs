@@ -17,11 +17,12 @@ use rmcp::service::{RequestContext, RoleServer};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::handler::{Handler, cancelled};
+use super::handler::{Handler, LiveRequest, cancelled};
 use super::internal_error::internal_error;
 use super::render::{self, ConsentForm};
 use super::request_state::{self, Context, Waiting};
 use super::unanswered::Unanswered;
+use crate::broker::code::ProgressSink;
 use crate::broker::consent::wait::Waited;
 use crate::model::{ConnectPrompt, Outcome, Principal, PromptReason, Time};
 use crate::words::not_connected;
@@ -58,12 +59,14 @@ impl Handler {
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
         form: ConsentForm,
+        progress: Option<&ProgressSink>,
     ) -> Result<CallToolResponse, ErrorData> {
+        let live = LiveRequest { context, progress };
         match &request.request_state {
             Some(state) if form == ConsentForm::InputRequired => {
-                self.next_round(principal, request, context, state).await
+                self.next_round(principal, request, live, state).await
             }
-            _ => self.first_round(principal, request, context, form).await,
+            _ => self.first_round(principal, request, live, form).await,
         }
     }
 
@@ -72,11 +75,11 @@ impl Handler {
         &self,
         principal: &Principal,
         request: &CallToolRequestParams,
-        context: &RequestContext<RoleServer>,
+        live: LiveRequest<'_>,
         form: ConsentForm,
     ) -> Result<CallToolResponse, ErrorData> {
         let began_at = Instant::now();
-        let prompt = match self.called(principal, request, context).await? {
+        let prompt = match self.called(principal, request, live).await? {
             Called::NeedsConsent(prompt) => prompt,
             Called::Complete(result) => return Ok(result.into()),
             Called::Refused(refused) => {
@@ -94,7 +97,7 @@ impl Handler {
             }
             ConsentForm::UrlElicitationRequired => {
                 let elicitation = self.completion_notices().expect(
-                    context.peer.clone(),
+                    live.context.peer.clone(),
                     &principal.caller,
                     &prompt.authorization,
                     self.delivered(),
@@ -114,7 +117,7 @@ impl Handler {
         &self,
         principal: &Principal,
         request: &CallToolRequestParams,
-        context: &RequestContext<RoleServer>,
+        live: LiveRequest<'_>,
         state: &str,
     ) -> Result<CallToolResponse, ErrorData> {
         let waiting = self.waiting(principal, request, state).await?;
@@ -122,7 +125,7 @@ impl Handler {
         let title = self.title(&waiting);
         match not_accepted(request, &waiting, self.broker().now()) {
             Some(NotAccepted::ByMachine(unanswered)) => {
-                return self.retry_as_text(principal, request, context, unanswered).await;
+                return self.retry_as_text(principal, request, live, unanswered).await;
             }
             Some(NotAccepted::ByUser) => {
                 let counted = self.broker().consents().declined_in_client(caller, id);
@@ -136,7 +139,7 @@ impl Handler {
         }
         let waited = tokio::select! {
             waited = self.broker().consents().wait(caller, id, MAX_WAIT_PER_ROUND) => waited,
-            () = context.ct.cancelled() => return Err(cancelled()),
+            () = live.context.ct.cancelled() => return Err(cancelled()),
         };
         match &waited {
             Ok(Waited::Failed(why)) => {
@@ -146,7 +149,7 @@ impl Handler {
             Err(error) => tracing::warn!(%error, "cannot wait for a consent"),
             Ok(Waited::Completed(_) | Waited::Pending | Waited::Over) => {}
         }
-        match self.called(principal, request, context).await? {
+        match self.called(principal, request, live).await? {
             Called::NeedsConsent(prompt) => {
                 self.ask_again(principal, request, &waiting, &prompt).await
             }
@@ -211,10 +214,10 @@ impl Handler {
         &self,
         principal: &Principal,
         request: &CallToolRequestParams,
-        context: &RequestContext<RoleServer>,
+        live: LiveRequest<'_>,
         unanswered: Unanswered,
     ) -> Result<CallToolResponse, ErrorData> {
-        Ok(match self.called(principal, request, context).await? {
+        Ok(match self.called(principal, request, live).await? {
             Called::NeedsConsent(prompt) => render::text_after(&prompt, Some(unanswered)),
             Called::Complete(result) | Called::Refused(result) => result,
         }
@@ -225,9 +228,9 @@ impl Handler {
         &self,
         principal: &Principal,
         request: &CallToolRequestParams,
-        context: &RequestContext<RoleServer>,
+        live: LiveRequest<'_>,
     ) -> Result<Called, ErrorData> {
-        Ok(match self.call(principal, request, context).await? {
+        Ok(match self.call(principal, request, live).await? {
             Outcome::Complete(result) => Called::Complete(render::result(result)),
             Outcome::Failed(failure) => Called::Complete(render::failed(&failure)),
             Outcome::Refused(refused) => Called::Refused(render::refused(&refused)),

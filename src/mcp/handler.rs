@@ -9,8 +9,7 @@ use rmcp::model::{
     CacheScope, CallToolRequestMethod, CallToolRequestParams, CallToolResponse, ConstString as _,
     CustomRequest, CustomResult, DiscoverRequestMethod, ErrorCode, Implementation,
     InitializeResult, InitializeResultMethod, ListToolsRequestMethod, ListToolsResult,
-    PaginatedRequestParams, PingRequestMethod, ProgressToken, ProtocolVersion, ServerCapabilities,
-    ServerResult,
+    PaginatedRequestParams, PingRequestMethod, ProtocolVersion, ServerCapabilities, ServerResult,
 };
 use rmcp::service::{RequestContext, RoleServer};
 
@@ -18,7 +17,9 @@ use super::completion_notice::{CompletionNotices, Delivered};
 use super::http::keep_alive::{self, KeepsAlive};
 use super::internal_error::{Mistake, internal_error};
 use super::non_object_arguments::{self, NonObjectCall};
+use super::progress::ProgressChannel;
 use super::render::{self, ConsentForm};
+use crate::broker::code::ProgressSink;
 use crate::broker::{Broker, Call, CallError};
 use crate::model::text::shown;
 use crate::model::tool::CONNECTIONS;
@@ -65,6 +66,13 @@ pub enum Who {
     /// The authenticated principal in the extensions of each HTTP request: a session proves no
     /// identity (basic/security_best_practices).
     OfTheRequest,
+}
+
+/// A request that is being answered, and who takes the progress of its tool.
+#[derive(Clone, Copy)]
+pub(super) struct LiveRequest<'a> {
+    pub(super) context: &'a RequestContext<RoleServer>,
+    pub(super) progress: Option<&'a ProgressSink>,
 }
 
 impl Handler {
@@ -151,12 +159,12 @@ impl Handler {
         &self,
         principal: &Principal,
         request: &CallToolRequestParams,
-        context: &RequestContext<RoleServer>,
+        LiveRequest { context, progress }: LiveRequest<'_>,
     ) -> Result<Outcome, ErrorData> {
-        let client = client_name(context);
+        let (client, progress) = (client_name(context), progress.cloned());
         let arguments = request.arguments.clone();
-        let call =
-            self.broker.call(Call { arguments, client, ..Call::new(principal, &request.name) });
+        let call = Call { arguments, client, progress, ..Call::new(principal, &request.name) };
+        let call = self.broker.call(call);
         tokio::select! {
             outcome = call => outcome.map_err(|error| match error {
                 CallError::UnknownTool(unknown) => {
@@ -234,16 +242,20 @@ impl ServerHandler for Handler {
         let mode = self.consent.or_else(|| asked_in_query(&context)).unwrap_or_default();
         let form =
             ConsentForm::of(revision.as_ref().map(ProtocolVersion::as_str), declares_url, mode);
-        match wants_progress(&context) {
-            None => self.round(&principal, &request, &context, form).await,
-            Some(token) => {
-                let round = Box::pin(self.round(&principal, &request, &context, form));
-                tokio::select! {
-                    biased;
-                    answer = round => answer,
-                    never = keep_alive::report(context.peer.clone(), token) => match never {},
-                }
-            }
+        let Some(token) = context.meta.get_progress_token() else {
+            return self.round(&principal, &request, &context, form, None).await;
+        };
+        if let Some(KeepsAlive(progress)) = shown_by_transport(&context) {
+            let sink = progress.sink();
+            return self.round(&principal, &request, &context, form, Some(&sink)).await;
+        }
+        let progress = ProgressChannel::new();
+        let (sink, reports) = (progress.sink(), progress.reports());
+        let round = Box::pin(self.round(&principal, &request, &context, form, Some(&sink)));
+        tokio::select! {
+            biased;
+            answer = round => answer,
+            never = keep_alive::report(context.peer.clone(), token, reports) => match never {},
         }
     }
 
@@ -269,13 +281,11 @@ impl ServerHandler for Handler {
     }
 }
 
-/// Returns the progress token of a request whose progress the handler reports, not the transport.
-fn wants_progress(context: &RequestContext<RoleServer>) -> Option<ProgressToken> {
-    let token = context.meta.get_progress_token()?;
-    let parts = context.extensions.get::<http::request::Parts>();
-    let is_shown = is_stateless(context.protocol_version())
-        && parts.is_some_and(|parts| parts.extensions.get::<KeepsAlive>().is_some());
-    (!is_shown).then_some(token)
+/// Returns the channel of a request whose progress the transport sends.
+fn shown_by_transport(context: &RequestContext<RoleServer>) -> Option<KeepsAlive> {
+    let parts = context.extensions.get::<http::request::Parts>()?;
+    let shown = parts.extensions.get::<KeepsAlive>().cloned();
+    shown.filter(|_| is_stateless(context.protocol_version()))
 }
 
 /// Returns the consent mode in the URL of the HTTP request.

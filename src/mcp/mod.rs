@@ -35,6 +35,7 @@ pub mod http;
 mod internal_error;
 mod malformed;
 mod non_object_arguments;
+mod progress;
 mod render;
 mod request_state;
 pub mod stdio;

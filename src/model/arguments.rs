@@ -81,6 +81,9 @@ pub enum Mismatch {
     TooSmall { min: f64, given: Number },
     /// A number above the maximum.
     TooLarge { max: f64, given: Number },
+    /// It does not match the tool's JSON Schema, or not the type that the tool's code reads. `why`
+    /// is the validator's message, on one line.
+    Schema { why: String },
 }
 
 /// Unit of a length.

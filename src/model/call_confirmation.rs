@@ -107,11 +107,15 @@ impl ConfirmationContent {
         account: Option<&AccountName>,
         arguments: &Map<String, Value>,
     ) -> Self {
-        let Action::Http(action) = &tool.action;
+        let host = match &tool.action {
+            Action::Http(action) => action.origin.authority().to_owned(),
+            // Empty if the code names none beside its provider's.
+            Action::Code(action) => action.hosts.iter().collect::<Vec<_>>().join(", "),
+        };
         Self {
             tool: tool.name.clone(),
             title: tool.title.clone(),
-            host: action.origin.authority().to_owned(),
+            host,
             question: filled_in(question, arguments),
             account: account.cloned(),
             arguments: arguments.iter().map(|(name, value)| shown(name, value)).collect(),

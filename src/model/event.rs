@@ -79,6 +79,8 @@ words! {
         ConsentRefused = "consent_refused",
         /// The user must confirm the call first.
         ConfirmationRequired = "confirmation_required",
+        /// The code of the tool asks the user.
+        InputRequired = "input_required",
         /// The user has declined the call.
         NotConfirmed = "not_confirmed",
         UnknownTool = "unknown_tool",

@@ -96,8 +96,25 @@ pub enum FailureKind {
         problem: FilterProblem,
         cause: String,
     },
+    /// The code of the tool reports a failure. `may_have_run`: it may have changed something before
+    /// it failed.
+    ToolFailed { tool: ToolName, failure: CodeFailure, may_have_run: bool },
     /// The tool runs only after the user has confirmed its arguments. Nothing was sent.
     NotConfirmed { tool: ToolName, because: NotConfirmedReason },
+}
+
+/// Failure that the code of a tool reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CodeFailure {
+    /// The model may call again, with other arguments. The text is the tool's own, fit to be quoted.
+    Soft(String),
+    /// Calling again does not help. The text is the tool's own, fit to be quoted.
+    Hard(String),
+    /// An error without words for the model; those are for the operator only, since the text of a
+    /// program's error may hold addresses and passwords.
+    Error,
+    /// The code panicked.
+    Panic,
 }
 
 /// Why a call that the user has to confirm was not sent.
@@ -318,7 +335,7 @@ impl FailureKind {
                 CallOutcome::InvalidArguments
             }
             Self::BrokenFilter { .. } | Self::FilterFailed { .. } => CallOutcome::FilterFailed,
-            Self::UnknownProvider(_) => CallOutcome::Failed,
+            Self::UnknownProvider(_) | Self::ToolFailed { .. } => CallOutcome::Failed,
             Self::SharedSecret { .. }
             | Self::StoredSecret { .. }
             | Self::OAuthSetup { .. }
@@ -357,6 +374,7 @@ impl FailureKind {
         match self {
             Self::InvalidArguments(_)
             | Self::Account(_)
+            | Self::ToolFailed { failure: CodeFailure::Soft(_), .. }
             | Self::TooLarge { may_have_run: false, .. } => Retry::AfterChange,
             Self::NotBuilt(problem) if problem.is_about_arguments() => Retry::AfterChange,
             Self::Busy { may_have_run, .. }
@@ -375,9 +393,11 @@ impl FailureKind {
             Self::Refused { refusal, .. } => refusal.retry(),
             Self::UnusableAnswer { problem, .. } => problem.retry(),
             Self::TooLarge { may_have_run: true, .. }
+            | Self::ToolFailed { may_have_run: true, .. }
             | Self::FilterFailed { .. }
             | Self::ReportedByApi(_) => Retry::LookFirst,
             Self::NotBuilt(_)
+            | Self::ToolFailed { .. }
             | Self::Redirected { .. }
             | Self::BrokenFilter { .. }
             | Self::UnknownProvider(_)

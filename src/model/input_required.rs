@@ -1,7 +1,7 @@
 //! Answers of the user that a call needs before it can run.
 
 use super::arguments::InvalidArguments;
-use super::{Time, ToolName};
+use super::{Clarification, Time, ToolName};
 
 /// A call that waits for an answer of the user. Nothing was sent to the API.
 #[derive(Clone, Debug)]
@@ -20,6 +20,9 @@ pub enum Question {
     Arguments(InvalidArguments),
     /// The tool runs after the user has confirmed these arguments on our page.
     Confirmation(ConfirmationPrompt),
+    /// The code of the tool asks. The tool may have read already; after the answer it runs again
+    /// from its start.
+    Clarification(Clarification),
 }
 
 /// Everything that a face needs to ask a user for a confirmation.

@@ -38,6 +38,7 @@ impl Outcome {
             Self::InputRequired(required) => match required.question {
                 Question::Arguments(_) => CallOutcome::InvalidArguments,
                 Question::Confirmation(_) => CallOutcome::ConfirmationRequired,
+                Question::Clarification(_) => CallOutcome::InputRequired,
             },
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::tool::{Action, HttpAction, Input};
+use super::tool::{Action, CodeAction, HttpAction};
 use super::{AccountName, Caller, InstanceId, ProviderId, Time, Tool, ToolName, secret};
 
 /// Longest delay of a call; a later one is not run. What its user wanted at nine may be wrong at
@@ -70,12 +70,20 @@ pub struct ScheduledConsent {
 /// Digest of what a tool sends, where to, and with which credential. `credential` describes that, and
 /// holds no secret. Titles, descriptions and the treatment of the answer do not count.
 pub fn fingerprint(tool: &Tool, credential: &str) -> String {
-    let Action::Http(action) = &tool.action;
-    let HttpAction { method, origin, path, query, headers, body, .. } = action;
-    let Input::Params(params) = &tool.input;
+    let params = tool.input.params();
     let defaults: Vec<_> = params.iter().map(|it| (&it.name, &it.default)).collect();
-    let request = (method, origin, path, query, headers, body, defaults);
-    let json = serde_json::to_string(&(request, &tool.provider, &tool.scopes, credential));
+    let json = match &tool.action {
+        Action::Http(action) => {
+            let HttpAction { method, origin, path, query, headers, body, .. } = action;
+            let request = (method, origin, path, query, headers, body, defaults);
+            serde_json::to_string(&(request, &tool.provider, &tool.scopes, credential))
+        }
+        // The code itself has no digest. Its declaration says what it needs and takes.
+        Action::Code(CodeAction { hosts, .. }) => {
+            let code = (&tool.name, hosts, &tool.input, defaults);
+            serde_json::to_string(&(code, &tool.provider, &tool.scopes, credential))
+        }
+    };
     secret::fingerprint(&json.unwrap_or_default())
 }
 

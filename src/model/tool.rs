@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::face::FaceNames;
+use super::hosts::Hosts;
+use super::input_schema::{ReadSchema, SchemaInput};
+pub use super::param::{Item, Kind, Param, json_number};
 use super::{Principal, ProviderId, Scopes, ToolName, UserId};
 
 /// Name of the server's own tool that says what is connected.
@@ -108,11 +111,44 @@ pub enum Effect {
 
 /// Action of a tool, run by each call.
 ///
-/// Several requests, or a tool of another server, become variants here.
-/// [`Upstream::execute_for`](crate::upstream::Upstream::execute_for) runs each variant.
+/// Several requests, or a tool of another server, become variants here. `broker/call/send.rs` runs
+/// each variant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "almost every tool is a request")]
 pub enum Action {
     Http(HttpAction),
+    /// Code of the program that serves the tool, which is found by the tool's name.
+    Code(CodeAction),
+}
+
+impl Action {
+    /// Returns the request of a tool that is one.
+    pub fn request(&self) -> Option<&HttpAction> {
+        match self {
+            Self::Http(action) => Some(action),
+            Self::Code(_) => None,
+        }
+    }
+
+    /// Like [`Self::request`], to change it.
+    pub fn request_mut(&mut self) -> Option<&mut HttpAction> {
+        match self {
+            Self::Http(action) => Some(action),
+            Self::Code(_) => None,
+        }
+    }
+}
+
+/// Limits of a tool that is code.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CodeAction {
+    /// Time limit of one run.
+    pub timeout: Duration,
+    /// Maximum characters of the result text; the rest is cut.
+    pub max_chars: usize,
+    /// Hosts that the code names, beside those of its provider. They get no credential, and may be
+    /// private like hosts in `tools.toml`.
+    pub hosts: Hosts,
 }
 
 /// One HTTP request, as a template.
@@ -264,16 +300,16 @@ impl Template {
 
 /// Arguments that a tool takes.
 ///
-/// A tool whose server describes its arguments by a JSON Schema becomes a variant here. Four
-/// places depend on the form: the schema for clients (`registry/schema.rs`), the acceptance of
-/// arguments (`registry/arguments/mod.rs`), the parameters that page a list
-/// (`upstream/truncate/paging.rs`), and the fingerprint of a scheduled call's tool
+/// Three places depend on the form: the schema for clients (`registry/schema.rs`), the acceptance
+/// of arguments (`registry/arguments/mod.rs`), and the fingerprint of a scheduled call's tool
 /// (`model/scheduled.rs`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Input {
     /// Named parameters, in the order of `tools.toml`.
     Params(Vec<Param>),
+    /// A JSON Schema that says more than parameters can.
+    Schema(Box<SchemaInput>),
 }
 
 impl Input {
@@ -281,79 +317,20 @@ impl Input {
     pub fn none() -> Self {
         Self::Params(Vec::new())
     }
-}
 
-/// A parameter as the model sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Param {
-    pub name: String,
-    pub description: Option<String>,
-    pub kind: Kind,
-    pub required: bool,
-    pub default: Option<Value>,
-    /// Allowed texts.
-    pub choices: Vec<String>,
-    /// Least and greatest value of a number, length of a string, count of a list.
-    pub min: Option<f64>,
-    pub max: Option<f64>,
-}
+    /// Reads the JSON Schema of an object. `None` if its root is no object with properties.
+    pub fn of_schema(schema: Map<String, Value>) -> Option<Self> {
+        Some(match ReadSchema::of(schema)? {
+            ReadSchema::Params(params) => Self::Params(params),
+            ReadSchema::Whole(input) => Self::Schema(Box::new(input)),
+        })
+    }
 
-/// Type of a parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Kind {
-    String,
-    Integer,
-    Number,
-    Boolean,
-    Object,
-    /// A list of texts, integers…; lists do not nest.
-    Array(Item),
-}
-
-impl Kind {
-    /// Returns the type's name in JSON Schema.
-    pub fn as_str(self) -> &'static str {
+    /// The parameters; for a schema, its properties, as far as parameters can describe them.
+    pub fn params(&self) -> &[Param] {
         match self {
-            Self::String => "string",
-            Self::Integer => "integer",
-            Self::Number => "number",
-            Self::Boolean => "boolean",
-            Self::Object => "object",
-            Self::Array(_) => "array",
+            Self::Params(params) => params,
+            Self::Schema(input) => input.params(),
         }
     }
-}
-
-/// Type of the items of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Item {
-    String,
-    Integer,
-    Number,
-    Boolean,
-    Object,
-}
-
-impl Item {
-    /// Returns the type's name in JSON Schema.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::String => "string",
-            Self::Integer => "integer",
-            Self::Number => "number",
-            Self::Boolean => "boolean",
-            Self::Object => "object",
-        }
-    }
-}
-
-/// Converts a bound to a JSON number: a whole number becomes `10`, not `10.0`. `None` if it is not
-/// finite.
-#[expect(clippy::cast_possible_truncation, reason = "only within the range of exact integers")]
-pub fn json_number(bound: f64) -> Option<Number> {
-    const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
-    if bound.fract() == 0.0 && bound.abs() <= MAX_EXACT_INTEGER {
-        return Some(Number::from(bound as i64));
-    }
-    Number::from_f64(bound)
 }

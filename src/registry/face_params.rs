@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::schema::{account, is_required, schema_of};
+use super::schema::{account, is_required, schema_of, with_account};
 use crate::model::face::{Face, RenamedParams};
 use crate::model::tool::{Input, Kind, Param};
 use crate::model::{InvalidArguments, Tool};
@@ -10,7 +10,7 @@ use crate::model::{InvalidArguments, Tool};
 /// Returns the parameters that clients of a contract are shown. The account is the last one, if the
 /// tool takes it. Two parameters with one name in the contract become one text.
 pub fn face_params(tool: &Tool, face: Face) -> Vec<Param> {
-    let Input::Params(params) = &tool.input;
+    let params = tool.input.params();
     let account = tool.accounts.then(account);
     let renamed = &tool.faces.at(face).args;
     let mut shown: Vec<Param> = Vec::with_capacity(params.len());
@@ -35,7 +35,31 @@ pub fn face_params(tool: &Tool, face: Face) -> Vec<Param> {
 
 /// Returns the JSON Schema of a tool's arguments under the names of a contract.
 pub fn face_schema(tool: &Tool, face: Face) -> Map<String, Value> {
-    schema_of(&face_params(tool, face).iter().collect::<Vec<_>>())
+    match &tool.input {
+        Input::Params(_) => schema_of(&face_params(tool, face).iter().collect::<Vec<_>>()),
+        Input::Schema(input) => {
+            let account = tool.accounts.then(account);
+            renamed(with_account(input.schema(), account.as_ref()), tool, face)
+        }
+    }
+}
+
+/// Gives the properties of a whole schema their names in a contract.
+fn renamed(mut schema: Map<String, Value>, tool: &Tool, face: Face) -> Map<String, Value> {
+    let names = tool.faces.at(face);
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        let theirs =
+            |(name, property): (String, Value)| (names.to_theirs(&name).to_owned(), property);
+        *properties = std::mem::take(properties).into_iter().map(theirs).collect();
+    }
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        for name in required {
+            if let Some(theirs) = name.as_str().map(|name| names.to_theirs(name).to_owned()) {
+                *name = theirs.into();
+            }
+        }
+    }
+    schema
 }
 
 /// Gives the problems of arguments the names of a contract.

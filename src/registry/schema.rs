@@ -37,9 +37,26 @@ pub fn hints(tool: &Tool) -> Hints {
 
 /// Returns `{"type": "object", "properties": …, "required": […], "additionalProperties": false}`.
 pub fn input_schema(tool: &Tool) -> Map<String, Value> {
-    let Input::Params(params) = &tool.input;
     let account = tool.accounts.then(account);
-    schema_of(&params.iter().chain(&account).collect::<Vec<_>>())
+    match &tool.input {
+        Input::Params(params) => schema_of(&params.iter().chain(&account).collect::<Vec<_>>()),
+        Input::Schema(input) => with_account(input.schema(), account.as_ref()),
+    }
+}
+
+/// Returns a whole schema with the parameter that names an account, if there is one. Hosts that
+/// refuse a keyword of it refuse the list of tools; the author of the tool has chosen its types.
+pub(super) fn with_account(
+    schema: &Map<String, Value>,
+    account: Option<&Param>,
+) -> Map<String, Value> {
+    let mut schema = schema.clone();
+    if let (Some(account), Some(Value::Object(properties))) =
+        (account, schema.get_mut("properties"))
+    {
+        properties.insert(account.name.clone(), Value::Object(property(account)));
+    }
+    schema
 }
 
 /// Returns the schema of these parameters.

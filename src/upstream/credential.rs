@@ -75,6 +75,11 @@ impl Credential {
         }
     }
 
+    /// The secret itself, as it is sent.
+    pub fn exposed(&self) -> &str {
+        self.secrets().next().unwrap_or_default()
+    }
+
     /// Returns the secrets that must never appear in a result. A header yields its whole value and
     /// the part after its first space (`Bearer …`, `token …`). A user and password yield the
     /// encoded pair, the end of which also encodes the password alone, and the password itself.

@@ -10,6 +10,7 @@
 pub mod jq;
 
 mod budget;
+pub mod code;
 mod credential;
 mod details;
 mod exchange;
@@ -39,17 +40,18 @@ use tokio::time::Instant;
 
 pub use credential::{Basic, BasicError, Credential};
 
-use crate::model::failure::{AnswerProblem, Answered, FilterProblem, NotJson};
+use crate::model::failure::{AnswerProblem, Answered, CodeFailure, FilterProblem, NotJson};
 use crate::model::provider::Api;
 use crate::model::result::{Remark, ResultBlock};
-use crate::model::tool::{Action, Filter, HttpAction, Input};
+use crate::model::tool::{Filter, HttpAction, Input};
 use crate::model::{Caller, Failure, FailureKind, Scopes, Tool, ToolResult};
 use crate::net::{Net, NetError, Phase};
 use budget::{Budget, Held, Weight, deadline};
 use exchange::{Unanswered, exchange};
 use failure::{Call, Refusal};
 use jq::{Jq, JqError};
-use output::{Finish, Validators};
+use output::Finish;
+pub use output::Validators;
 use response::{Content, Reply};
 use scrub::Scrubber;
 
@@ -110,7 +112,7 @@ impl Upstream {
         self.execute_for(&Caller::server(), tool, provider, arguments, credential).await
     }
 
-    /// Runs a tool with arguments that the registry has accepted. Memory and workers are shared
+    /// Runs a tool that is a request, with arguments that the registry has accepted. Memory and workers are shared
     /// fairly between `caller` and other callers.
     ///
     /// The credential is sent only to the provider's `hosts`; a tool that would send it to another
@@ -123,11 +125,14 @@ impl Upstream {
         arguments: &Map<String, Value>,
         credential: Option<&Credential>,
     ) -> Answer {
-        match &tool.action {
-            Action::Http(action) => {
-                self.request(caller, tool, action, provider, arguments, credential).await
-            }
-        }
+        let Some(action) = tool.action.request() else {
+            let (tool, may_have_run) = (tool.name.clone(), false);
+            let failure = CodeFailure::Error;
+            let failed = FailureKind::ToolFailed { tool, failure, may_have_run };
+            let failed = Failure::from(failed);
+            return Answer::Failed(failed.for_operator("a tool that is code has no request"));
+        };
+        self.request(caller, tool, action, provider, arguments, credential).await
     }
 
     /// Runs a tool that is one HTTP request.

@@ -16,7 +16,7 @@ use super::truncate::{self, Fitted};
 use crate::model::result::{Misfit, Remark, ResultBlock};
 use crate::model::{ToolName, ToolResult, Unfit};
 
-type Schema = Arc<Map<String, Value>>;
+pub(super) type Schema = Arc<Map<String, Value>>;
 
 /// Owned inputs for turning data into a result, so that the work can move to another thread.
 pub(super) struct Finish {
@@ -95,7 +95,7 @@ fn beside(fitted: Fitted) -> String {
 /// Schemas, compiled at first use and keyed by address. Each entry keeps its schema alive, so that
 /// no other schema can get the same address.
 #[derive(Default)]
-pub(super) struct Validators(RwLock<HashMap<usize, (Schema, Arc<Validator>)>>);
+pub struct Validators(RwLock<HashMap<usize, (Schema, Arc<Validator>)>>);
 
 impl Validators {
     /// Checks a value against a schema.
@@ -103,11 +103,24 @@ impl Validators {
     /// # Errors
     /// The mismatch and its place, without quoting the value; or why `output` is not a JSON Schema.
     fn check(&self, schema: &Schema, value: &Value) -> Result<(), String> {
-        let validator = self.validator(schema)?;
+        self.check_at(schema, value).map_err(|(place, why)| {
+            let place =
+                if place.is_empty() { "the whole".to_owned() } else { format!("`{place}`") };
+            truncate::cut_text(&format!("{place}: {why}"), 300)
+        })
+    }
+
+    /// Like `check`; returns the place of the mismatch, a JSON Pointer, beside it.
+    ///
+    /// # Errors
+    /// As `check`.
+    pub fn check_at(&self, schema: &Schema, value: &Value) -> Result<(), (String, String)> {
+        let validator = self.validator(schema).map_err(|why| (String::new(), why))?;
         let Err(error) = validator.validate(value) else { return Ok(()) };
-        let place = error.instance_path().to_string();
-        let place = if place.is_empty() { "the whole".to_owned() } else { format!("`{place}`") };
-        Err(truncate::cut_text(&format!("{place}: {}", error.masked()), 300))
+        Err((
+            error.instance_path().to_string(),
+            truncate::cut_text(&error.masked().to_string(), 300),
+        ))
     }
 
     fn validator(&self, schema: &Schema) -> Result<Arc<Validator>, String> {

@@ -50,8 +50,13 @@ impl Form {
 
 impl Scrubber {
     pub(super) fn new(credential: Option<&Credential>) -> Self {
+        Self::of(credential)
+    }
+
+    /// Searches for the secrets of several credentials.
+    pub(super) fn of<'c>(credentials: impl IntoIterator<Item = &'c Credential>) -> Self {
         let (mut forms, mut spellings) = (Vec::new(), Spellings::default());
-        for secret in credential.into_iter().flat_map(Credential::secrets) {
+        for secret in credentials.into_iter().flat_map(Credential::secrets) {
             if secret.len() >= MIN_SECRET_BYTES {
                 add_forms(secret, &mut forms);
                 spellings.add(secret);

@@ -86,6 +86,8 @@ fn unfit(ArgumentProblem { name, mismatch }: &ArgumentProblem) -> String {
             format!("`{name}` must be at least {min}, not {given}")
         }
         Mismatch::TooLarge { max, given } => format!("`{name}` must be at most {max}, not {given}"),
+        Mismatch::Schema { why } if name.is_empty() => format!("they do not fit: {why}"),
+        Mismatch::Schema { why } => format!("`{name}` does not fit: {why}"),
     }
 }
 

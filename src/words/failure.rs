@@ -10,7 +10,7 @@ use http::StatusCode;
 use super::arguments;
 use super::remark::remark;
 use crate::model::failure::{
-    AccountProblem, AnswerProblem, Answered, ApiRefusal, FilterProblem, LinkProblem,
+    AccountProblem, AnswerProblem, Answered, ApiRefusal, CodeFailure, FilterProblem, LinkProblem,
     NotConfirmedReason, NotFollowed, NotJson, RenewalRefusal, Unreadable, Wait,
 };
 use crate::model::request_problem::{HeaderProblem, PathProblem, RequestProblem};
@@ -74,11 +74,26 @@ pub fn failure_text(failure: &Failure) -> String {
             format!("{}, {}", with_status(answered), not_followed(problem))
         }
         FailureKind::ReportedByApi(answered) => quoting(answered),
+        FailureKind::ToolFailed { tool, failure, .. } => tool_failed(tool, failure),
         FailureKind::UnusableAnswer { answered, problem } => unusable(answered, problem),
         FailureKind::FilterFailed { answered, tool, key, problem, cause } => format!(
             "{}, so the request succeeded; do not repeat it if it changes anything. But `{key}` of [tools.{tool}] in tools.toml gave no result: {cause}; {}.",
             with_status(answered),
             filter_advice(*problem)
+        ),
+    }
+}
+
+fn tool_failed(tool: &ToolName, failure: &CodeFailure) -> String {
+    match failure {
+        CodeFailure::Soft(message) => {
+            format!("{tool} reports: “{message}”. You may call it again with other arguments.")
+        }
+        CodeFailure::Hard(message) => {
+            format!("{tool} failed: “{message}”. Calling it again will not help; tell the user.")
+        }
+        CodeFailure::Error | CodeFailure::Panic => format!(
+            "{tool} failed for a reason that the operator of this server finds in its log. Calling it again will not help; tell the user."
         ),
     }
 }

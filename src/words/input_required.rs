@@ -1,13 +1,38 @@
 //! Asks the user for what a call needs before it can run.
 
 use super::arguments;
-use crate::model::{ConfirmationPrompt, InputRequired, Question};
+use crate::model::clarification::ClarificationKind;
+use crate::model::{Clarification, ConfirmationPrompt, InputRequired, Question};
 
 /// Returns the question to the user, and how it is answered.
 pub fn input_needed(required: &InputRequired) -> String {
     match &required.question {
         Question::Arguments(problem) => arguments::text(problem),
         Question::Confirmation(prompt) => confirmation(required, prompt),
+        Question::Clarification(asked) => clarification(required, asked),
+    }
+}
+
+/// The tool's words stand between “ and ”, which they cannot hold themselves.
+fn clarification(required: &InputRequired, asked: &Clarification) -> String {
+    let (title, guidance) = (&required.title, &asked.guidance);
+    match &asked.kind {
+        ClarificationKind::Input { argument } => format!(
+            "{title} asks the user: “{guidance}” Call this tool again with the user's answer as `{argument}`."
+        ),
+        ClarificationKind::Choice { argument, options } => {
+            let options: Vec<String> = options.iter().map(|one| format!("“{one}”")).collect();
+            format!(
+                "{title} asks the user: “{guidance}” The choices are {}. Call this tool again with the user's choice as `{argument}`.",
+                options.join(", ")
+            )
+        }
+        ClarificationKind::Confirm { argument } => format!(
+            "{title} asks the user: “{guidance}” If the user says yes, call this tool again with that value as `{argument}`; if not, ask which value is meant."
+        ),
+        ClarificationKind::Action { url } => format!(
+            "Ask the user to open this link in a browser:\n{url}\nThen call this tool again with the same arguments.\n\n{title} says: “{guidance}” Give the link to the user exactly as it is; do not open it yourself."
+        ),
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use countersign::config::{self, Config};
 use countersign::model::Tool;
-use countersign::model::tool::Action;
 use countersign::registry;
 use countersign::upstream::jq::Jq;
 use serde_json::{Value, json};
@@ -21,7 +20,7 @@ fn tool<'c>(config: &'c Config, name: &str) -> &'c Tool {
 
 /// Applies a tool's `select` to an answer of its API.
 async fn selected(config: &Config, name: &str, answer: Value) -> Value {
-    let Action::Http(action) = &tool(config, name).action;
+    let action = tool(config, name).action.request().expect("a request");
     let filter = action.select.as_ref().unwrap_or_else(|| panic!("{name} has no select"));
     let jq = Jq::new(env!("CARGO_BIN_EXE_countersign").into());
     let size = answer.to_string().len();

@@ -191,7 +191,7 @@ fn a_call_is_confirmed_in_a_real_browser() {
     let link = |outcome: Outcome| match outcome {
         Outcome::InputRequired(required) => match required.question {
             Question::Confirmation(prompt) => prompt.url,
-            Question::Arguments(problem) => panic!("{problem:?}"),
+            other => panic!("{other:?}"),
         },
         other => panic!("{other:?}"),
     };

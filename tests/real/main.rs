@@ -48,6 +48,7 @@ mod loopback;
 mod moving_in;
 mod ordering;
 mod own_clients;
+mod packed;
 mod pages;
 mod peers;
 mod peers_under_fire;

@@ -41,6 +41,9 @@ impl Run<'_> {
                 Ok(Answer::Unauthorized(failure)) if rejected.is_some() => {
                     return Outcome::Failed(unwelcome(failure));
                 }
+                Ok(Answer::Unauthorized(failure)) if !self.sending.may_repeat() => {
+                    return Outcome::Failed(failure);
+                }
                 Ok(Answer::Unauthorized(_)) => rejected = Some(token),
                 Err(unsent) => return *unsent,
             }

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::Path;
 
 use anyhow::Context as _;
 use url::Url;
@@ -15,7 +14,7 @@ use crate::app::{Access, Http};
 use crate::broker::events::TARGET as RECORD;
 use crate::cli::report::{self, Hinted, Usage, hinted};
 use crate::cli::store_options::Process;
-use crate::cli::{Exit, load, store_options};
+use crate::cli::{Exit, Program, store_options};
 use crate::config::Server;
 use crate::config::server_auth::{self, AuthError};
 use crate::identity::KeyError;
@@ -27,9 +26,9 @@ use crate::web::port::local_peer::AllowedUsers;
 pub(super) async fn serve(
     serve: &Serve,
     Address(address): Address,
-    config: Option<&Path>,
+    program: &Program,
 ) -> anyhow::Result<Exit> {
-    let config = load(config)?;
+    let config = program.load()?;
     let plan = Plan::of(serve, address, &config.server).await?;
     if let Plan::Many(_) = plan {
         // The operator must see now what prevents links, before the first user needs one.
@@ -44,7 +43,7 @@ pub(super) async fn serve(
         Access::Local(_) | Access::Token(..) => AllowedUsers::of_this_user(),
         Access::Many { .. } => AllowedUsers::Any,
     };
-    let app = serve.local.server(config, "serve --sse", public, Process::Service)?;
+    let app = serve.local.server(config, &program.code, "serve --sse", public, Process::Service)?;
     let others = match (&access, allowed_users.is_enforced()) {
         (Access::Many { .. }, _) => "",
         (_, true) => "; other users of this machine are refused",

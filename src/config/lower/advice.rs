@@ -7,7 +7,7 @@ use super::super::read::Named;
 use super::super::span::{Span, Text};
 use super::tool::MAX_NAME_CHARS;
 use crate::model::Tool;
-use crate::model::tool::{Action, Effect, Method};
+use crate::model::tool::{Effect, Method};
 use crate::upstream;
 
 /// Characters of a tool's name; longer names get a warning. Hosts put `mcp__{server}__` before it.
@@ -157,7 +157,7 @@ fn description(text: &Text, find: &mut Findings<'_>) {
 
 /// Warns about answers that waste the model's context: unfiltered ones, and lists without a limit.
 pub(super) fn answers(tool: &Tool, written: &Written, find: &mut Findings<'_>) {
-    let Action::Http(action) = &tool.action;
+    let Some(action) = tool.action.request() else { return };
     if tool.effect != Effect::Read || action.method == Method::Head || action.reply.is_some() {
         return;
     }

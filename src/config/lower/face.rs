@@ -8,6 +8,7 @@ use super::super::read::Named;
 use super::super::span::{Span, Text};
 use super::param::Params;
 use crate::model::Tool;
+use crate::model::declared_tool::ToolProblem;
 use crate::model::face::{Face, FaceNames, NamesAtFace, RenamedParams};
 use crate::model::public_ids::PublicIds;
 use crate::model::text::nearest;
@@ -35,6 +36,16 @@ pub(super) fn names(
     }
 }
 
+/// Reads the ids alone, of a tool whose parameters keep their names.
+pub(super) fn ids(ids: Option<IdsTable>, find: &mut Findings<'_>) -> FaceNames {
+    let ids = ids.unwrap_or_default();
+    let named = |id| NamesAtFace { id, args: Vec::new() };
+    FaceNames {
+        arcade: named(ids.arcade.and_then(|text| arcade_id(text, find))),
+        portia: named(ids.portia.and_then(|text| portia_id(text, find))),
+    }
+}
+
 fn arcade_id(text: Text, find: &mut Findings<'_>) -> Option<String> {
     let is_name = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -49,9 +60,14 @@ fn arcade_id(text: Text, find: &mut Findings<'_>) -> Option<String> {
     None
 }
 
-fn portia_id(text: Text, find: &mut Findings<'_>) -> Option<String> {
+/// Whether Portia's clients take this id.
+pub(super) fn is_portia_id(id: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '-');
-    if (1..=MAX_ID_BYTES).contains(&text.value.len()) && text.value.chars().all(is_plain) {
+    (1..=MAX_ID_BYTES).contains(&id.len()) && id.chars().all(is_plain)
+}
+
+fn portia_id(text: Text, find: &mut Findings<'_>) -> Option<String> {
+    if is_portia_id(&text.value) {
         return Some(text.value);
     }
     find.error("tool::ids", &text.span, "this is no id of a tool for Portia's clients").hint(
@@ -76,6 +92,10 @@ pub(in crate::config) fn report_ids_alike(
             let alike = ids.find(ids.id(at), face);
             let other = alike.iter().find(|other| **other < at).and_then(|other| tools.get(*other));
             let Some(other) = other else { continue };
+            if let Some(problem) = code_alike(tool, other, whose) {
+                find.code(problem, None);
+                continue;
+            }
             let span = [tool, other].into_iter().find_map(|tool| spans.get(tool.name.as_str()));
             // Two tools of toolkits are never alike.
             let Some(span) = span else { continue };
@@ -93,6 +113,14 @@ pub(in crate::config) fn report_ids_alike(
             ));
         }
     }
+}
+
+/// Returns the problem of two tools that clients cannot tell apart, if one of them is code.
+fn code_alike(tool: &Tool, other: &Tool, product: &'static str) -> Option<ToolProblem> {
+    let is_code = |tool: &Tool| tool.action.request().is_none();
+    let (code, other) = if is_code(tool) { (tool, other) } else { (other, tool) };
+    let (tool, other_name) = (code.name.to_string(), other.name.to_string());
+    is_code(code).then_some(ToolProblem::IdTaken { tool, other: other_name, product })
 }
 
 fn renamed(

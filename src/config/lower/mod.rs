@@ -7,6 +7,7 @@ mod assertion;
 mod body;
 mod built_in;
 mod caller_key;
+mod code;
 mod credential;
 mod endpoints;
 mod example;
@@ -42,11 +43,13 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::file::face::ToolkitEntry;
 use super::file::{File, Later, ToolTable};
 use super::findings::Findings;
 use super::read::{Named, not_yet};
 use super::span::{At, Span, Text};
 use super::{Depth, Server};
+use crate::model::declared_tool::DeclaredTool;
 use crate::model::gateway::Gateways;
 use crate::model::retention::Retention;
 use crate::model::webhook::Webhook;
@@ -82,7 +85,12 @@ pub(super) struct Surroundings {
     providers: HashMap<String, Option<Known>>,
 }
 
-pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowered {
+pub(super) fn lower(
+    file: File,
+    code: &[DeclaredTool],
+    depth: Depth,
+    find: &mut Findings<'_>,
+) -> Lowered {
     let server = file.server.unwrap_or_default();
     let callers = Callers::of(server.auth.as_ref());
     let webhooks = webhooks::webhooks(file.webhooks, server.auth.as_ref(), depth, find);
@@ -110,26 +118,9 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
             .collect(),
     };
     let written = file.tools.unwrap_or_default();
-    if depth == Depth::Check {
-        advice::tables(&written, &server.name, find);
-    }
-    tool::report_names_alike(&written, find);
-    let mut tools: Vec<Tool> = Vec::with_capacity(written.entries.len());
-    let mut places = Vec::new();
-    let own: Vec<String> = written.entries.iter().map(|(name, _)| name.value.clone()).collect();
-    let spans = spans(&written);
-    for (name, table) in written.entries {
-        let place = advice::Written::of(&table);
-        if let Some(tool) = tool::tool(&name, table, &mut around, find) {
-            tools.push(tool);
-            places.push(place);
-        }
-    }
-    if depth == Depth::Check {
-        advise(&tools, &places, find);
-    }
     let toolkits = file.toolkits.unwrap_or_default();
-    tools.extend(toolkits::tools(toolkits, &own, &mut around, find));
+    let LoweredTools { mut tools, own, spans } =
+        tools_of(written, toolkits, code, &server.name, &mut around, find);
     tools.sort_by(|a, b| a.name.cmp(&b.name));
     let gateways = file.gateways.unwrap_or_default();
     let is_reached = server.auth.is_some() || !gateways.entries.is_empty();
@@ -141,6 +132,48 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
     add_known_scopes(&tools, &mut providers);
     let server = Server { retention, ..server };
     Lowered { server, providers, tools, gateways, webhooks, store }
+}
+
+/// The tools of a file and of the program.
+struct LoweredTools {
+    tools: Vec<Tool>,
+    /// Names in `[tools]` and of tools that are code, those of disabled ones included.
+    own: Vec<String>,
+    /// Places of the names in `[tools]`.
+    spans: HashMap<String, Span>,
+}
+
+fn tools_of(
+    mut written: Named<Box<ToolTable>>,
+    toolkits: Named<ToolkitEntry>,
+    code: &[DeclaredTool],
+    server_name: &str,
+    around: &mut Surroundings,
+    find: &mut Findings<'_>,
+) -> LoweredTools {
+    let settings = code::settings(&mut written, code);
+    if around.depth == Depth::Check {
+        advice::tables(&written, server_name, find);
+    }
+    tool::report_names_alike(&written, find);
+    let mut tools: Vec<Tool> = Vec::with_capacity(written.entries.len());
+    let mut places = Vec::new();
+    let mut own: Vec<String> = written.entries.iter().map(|(name, _)| name.value.clone()).collect();
+    let spans = spans(&written);
+    for (name, table) in written.entries {
+        let place = advice::Written::of(&table);
+        if let Some(tool) = tool::tool(&name, table, around, find) {
+            tools.push(tool);
+            places.push(place);
+        }
+    }
+    if around.depth == Depth::Check {
+        advise(&tools, &places, find);
+    }
+    tools.extend(code::tools(code, settings, &own, around, find));
+    own.extend(code.iter().map(|declared| declared.name.clone()));
+    tools.extend(toolkits::tools(toolkits, &own, around, find));
+    LoweredTools { tools, own, spans }
 }
 
 /// Gives advice on the tools' answers, once there are no errors.

@@ -42,14 +42,24 @@ impl Known {
     }
 }
 
+/// Returns the most similar id of a provider that is configured or built in.
+pub(super) fn nearest_to(id: &str, around: &Surroundings) -> Option<String> {
+    let configured = around.providers.keys().cloned();
+    let known: Vec<String> = configured.chain(catalog::ids().map(str::to_owned)).collect();
+    nearest(id, known.iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// Whether a provider with this id is configured or built in.
+pub(super) fn exists(id: &str, around: &Surroundings) -> bool {
+    around.providers.contains_key(id) || catalog::is_built_in(id)
+}
+
 /// Ensures that a tool's provider is among `around`, also a built-in one without a table. Reports
 /// an unknown one.
 pub(super) fn ensure(id: &Text, around: &mut Surroundings, find: &mut Findings<'_>) {
     if !around.providers.contains_key(id.as_str()) {
         if !catalog::is_built_in(id.as_str()) {
-            let configured = around.providers.keys().cloned();
-            let known: Vec<String> = configured.chain(catalog::ids().map(str::to_owned)).collect();
-            let near = nearest(id.as_str(), known.iter().map(String::as_str));
+            let near = nearest_to(id.as_str(), around);
             let draft = find
                 .error("tool::provider", &id.span, format!("there is no provider `{}`", id.value))
                 .label("no such provider");

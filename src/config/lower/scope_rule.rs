@@ -17,11 +17,15 @@ impl ScopeRule {
         Scopes::new(scopes.iter().filter_map(|scope| self.checked(scope, find)))
     }
 
+    /// Like [`Self::apply`], for scopes that are written in code; `None` if one is no scope.
+    pub(super) fn apply_to(&self, scopes: &[String]) -> Option<Scopes> {
+        let all: Option<Vec<String>> =
+            scopes.iter().map(|scope| is_token(scope).then(|| self.full(scope))).collect();
+        all.map(Scopes::new)
+    }
+
     fn checked(&self, scope: &Text, find: &mut Findings<'_>) -> Option<String> {
-        // RFC 6749 §3.3: printable ASCII without space, `"` and `\`.
-        let is_token = !scope.value.is_empty()
-            && scope.value.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '\\');
-        if !is_token {
+        if !is_token(&scope.value) {
             find.error("provider::scope", &scope.span, "this is no scope")
                 .hint("write one scope in each text: `[\"repo\", \"gist\"]`");
             return None;
@@ -35,4 +39,9 @@ impl ScopeRule {
             || self.plain.iter().any(|plain| plain == scope);
         if is_plain { scope.to_owned() } else { format!("{}{scope}", self.prefix) }
     }
+}
+
+/// Whether a text is a scope (RFC 6749 §3.3): printable ASCII without space, `"` and `\`.
+fn is_token(scope: &str) -> bool {
+    !scope.is_empty() && scope.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '\\')
 }

@@ -191,14 +191,14 @@ fn base<'k>(table: &ToolTable, known: Option<&'k Known>, find: &Findings<'_>) ->
 }
 
 /// Limits of one tool.
-struct Limits {
-    timeout: Duration,
-    max_chars: usize,
+pub(super) struct Limits {
+    pub(super) timeout: Duration,
+    pub(super) max_chars: usize,
 }
 
 impl Limits {
     /// `max_chars` is the server's limit, for tools that set none.
-    fn read(table: &ToolTable, max_chars: usize, find: &mut Findings<'_>) -> Self {
+    pub(super) fn read(table: &ToolTable, max_chars: usize, find: &mut Findings<'_>) -> Self {
         let timeout = table.timeout.as_ref();
         let timeout =
             timeout.and_then(|given| u64::try_from(within("timeout", 1..=120, given, find)?).ok());
@@ -420,7 +420,7 @@ pub(super) fn report_names_alike(tools: &Named<Box<ToolTable>>, find: &mut Findi
 
 /// Makes a title from a tool's name: `GitHub: star repo` from `github_star_repo`, or just the words
 /// if the tool has no provider or its name does not begin with the provider's id.
-fn title(name: &str, known: Option<&Known>) -> String {
+pub(super) fn title(name: &str, known: Option<&Known>) -> String {
     let provider = known.map(|known| &*known.provider);
     let own = provider.and_then(|provider| {
         let rest = name.strip_prefix(provider.id.as_str())?.strip_prefix(['_', '-'])?;

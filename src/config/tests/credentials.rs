@@ -69,7 +69,7 @@ fn everybody_s_secret_is_a_reference() {
 fn each_person_s_secret_is_asked_for_and_tried() {
     let key = asked("bearer = { ask = \"A key\", test = \"GET /balance?x=1\" }");
     assert_eq!((&key.what, key.words.as_str()), (&AskedFor::Key(KeyPlace::bearer()), "A key"));
-    let Action::Http(test) = &key.test.action;
+    let test = key.test.action.request().expect("a request");
     assert_eq!(test.method, Method::Get);
     assert_eq!(test.origin.as_str(), "https://api.acme.example/");
     assert_eq!(test.path, [text("v1"), text("balance")]);
@@ -306,8 +306,13 @@ fn a_found_file_that_names_a_key_file_needs_trust() {
     let source = with(
         "oauth = { token_url = \"https://l.example/t\", grant = \"jwt_bearer\", assertion = { service_account = \"file:/sa.json\" } }",
     );
-    let found =
-        super::super::parse(Path::new("tools.toml"), &source, FoundBy::WorkingFolder, Depth::Serve);
+    let found = super::super::parse(
+        Path::new("tools.toml"),
+        &source,
+        &[],
+        FoundBy::WorkingFolder,
+        Depth::Serve,
+    );
     let problems = found.expect_err("not trusted");
     assert_eq!(problems.list[0].code, "config::trust");
 }

@@ -18,22 +18,23 @@ use rmcp::model::{ProgressNotificationParam, ProgressToken, RequestId};
 use rmcp::service::{Peer, RoleServer};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::accept_header::{Accepts, EVENT_STREAM, JSON};
 use super::body::Refusal;
+use crate::broker::code::Progress;
 use crate::mcp::internal_error::Mistake;
+use crate::mcp::progress::{ProgressChannel, ProgressReports};
 
 /// Longest silence, before the first sign of life and between two of them.
 pub(super) const MAX_SILENCE: Duration = Duration::from_secs(5);
 /// An SSE comment as a sign of life; clients ignore it.
 const COMMENT: &str = ": still running\n\n";
-const MESSAGE: &str = "still running";
 
-/// Stands in a request's extensions if [`answer`] sends its signs of life, so that [`report`] sends
-/// none.
-#[derive(Clone, Copy)]
-pub(in crate::mcp) struct KeepsAlive;
+/// Stands in a request's extensions if [`answer`] sends its signs of life and the progress of its
+/// tool, so that [`report`] sends none.
+#[derive(Clone)]
+pub(in crate::mcp) struct KeepsAlive(pub(in crate::mcp) ProgressChannel);
 
 /// The part of a request that matters here.
 #[derive(Default, Deserialize)]
@@ -59,8 +60,9 @@ pub(super) async fn answer(
     work: BoxFuture<'static, Response>,
     accepts: Accepts,
     body: Bytes,
+    progress: ProgressReports,
 ) -> Response {
-    answer_after(MAX_SILENCE, work, accepts, body).await
+    answer_after(MAX_SILENCE, work, accepts, body, progress).await
 }
 
 async fn answer_after(
@@ -68,17 +70,27 @@ async fn answer_after(
     mut work: BoxFuture<'static, Response>,
     accepts: Accepts,
     body: Bytes,
+    mut progress: ProgressReports,
 ) -> Response {
     if !accepts.events {
         return work.await;
     }
-    let began_at = Instant::now();
-    match tokio::time::timeout(quiet, &mut work).await {
-        // The status of an error tells more than a stream could.
-        Ok(response) if accepts.json || !is_answer(&response) => response,
-        Ok(response) => streamed(Body::from_stream(events(response, Request::default()))),
-        Err(_) => streamed(under_way(work, &body, began_at, quiet)),
+    let response = tokio::select! {
+        biased;
+        response = &mut work => response,
+        () = tokio::time::sleep(quiet) => {
+            return streamed(under_way(work, &body, quiet, progress, None));
+        }
+        () = progress.changed() => {
+            let first = progress.take();
+            return streamed(under_way(work, &body, quiet, progress, first));
+        }
+    };
+    // The status of an error tells more than a stream could.
+    if accepts.json || !is_answer(&response) {
+        return response;
     }
+    streamed(Body::from_stream(events(response, Request::default())))
 }
 
 /// Whether a response is JSON and no refusal.
@@ -100,35 +112,66 @@ fn streamed(body: Body) -> Response {
     (headers, body).into_response()
 }
 
-/// Sends signs of life until `work` is done, then its answer. The body is dropped with the
-/// connection, and `work` with it.
+/// Sends signs of life, and the progress of the tool, until `work` is done; then its answer. `first`
+/// is a progress that has been read already. The body is dropped with the connection, and `work`
+/// with it.
 fn under_way(
     work: BoxFuture<'static, Response>,
     body: &[u8],
-    began_at: Instant,
     quiet: Duration,
+    progress: ProgressReports,
+    first: Option<Progress>,
 ) -> Body {
     let request: Request = serde_json::from_slice(body).unwrap_or_default();
-    let signs = stream::unfold(
-        (Some((work, request)), signs(quiet)),
-        move |(work, mut signs)| async move {
-            let (mut work, request) = work?;
-            tokio::select! {
-                biased;
-                response = &mut work => {
-                    Some((events(response, request).boxed(), (None, signs)))
-                }
-                _ = signs.tick() => {
-                    let token = request.params.as_ref().and_then(|params| params.meta.as_ref());
-                    let token = token.and_then(|meta| meta.progress_token.as_ref());
-                    let sign = token.map_or_else(|| COMMENT.into(), |token| progress(token, began_at));
-                    let sign = stream::once(std::future::ready(Ok::<_, axum::Error>(sign))).boxed();
-                    Some((sign, (Some((work, request)), signs)))
-                }
+    let mut signs = signs(quiet);
+    if first.is_some() {
+        // The progress is the first sign of life.
+        signs.reset();
+    }
+    let state = (Some((work, request)), signs, progress, first);
+    let events = stream::unfold(state, |(work, mut signs, mut progress, first)| async move {
+        let (mut work, request) = work?;
+        let next = async {
+            match first {
+                Some(first) => first,
+                None => progress.next(&mut signs).await,
             }
-        },
-    );
-    Body::from_stream(signs.flatten())
+        };
+        tokio::select! {
+            biased;
+            sign = next => {
+                let sign = sign_of(&request, &sign);
+                let sign = stream::once(std::future::ready(Ok::<_, axum::Error>(sign))).boxed();
+                Some((sign, (Some((work, request)), signs, progress, None)))
+            }
+            response = &mut work => {
+                Some((events(response, request).boxed(), (None, signs, progress, None)))
+            }
+        }
+    });
+    Body::from_stream(events.flatten())
+}
+
+/// Returns the event of a sign of life: a progress notification if the request asks for it.
+fn sign_of(request: &Request, progress: &Progress) -> Bytes {
+    let meta = request.params.as_ref().and_then(|params| params.meta.as_ref());
+    let Some(token) = meta.and_then(|meta| meta.progress_token.as_ref()) else {
+        return COMMENT.into();
+    };
+    let mut params = json!({
+        "progressToken": token,
+        "progress": progress.done,
+        "message": progress.message,
+    });
+    if let (Some(total), Some(params)) = (progress.total, params.as_object_mut()) {
+        params.insert("total".into(), json!(total));
+    }
+    let notice = json!({
+        "jsonrpc": "2.0",
+        "method": "notifications/progress",
+        "params": params,
+    });
+    format!("data: {notice}\n\n").into()
 }
 
 /// Ticks at once, and then every `quiet`.
@@ -136,25 +179,6 @@ fn signs(quiet: Duration) -> Interval {
     let mut signs = tokio::time::interval(quiet);
     signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
     signs
-}
-
-fn progress(token: &ProgressToken, began_at: Instant) -> Bytes {
-    let notice = json!({
-        "jsonrpc": "2.0",
-        "method": "notifications/progress",
-        "params": {
-            "progressToken": token,
-            "progress": seconds(began_at),
-            "message": MESSAGE,
-        },
-    });
-    format!("data: {notice}\n\n").into()
-}
-
-/// Returns the elapsed seconds as progress: it must increase, and the share of the work done is
-/// unknown.
-fn seconds(began_at: Instant) -> f64 {
-    began_at.elapsed().as_secs_f64().round()
 }
 
 /// Converts a response to events: one event for JSON, or the events of a stream as they are.
@@ -186,15 +210,20 @@ fn events(
     .right_stream()
 }
 
-/// Sends progress notifications to the client every [`MAX_SILENCE`], until this future is dropped.
-pub(in crate::mcp) async fn report(peer: Peer<RoleServer>, token: ProgressToken) -> Infallible {
-    let began_at = Instant::now();
+/// Sends the tool's progress to the client, and a sign of life every [`MAX_SILENCE`], until this
+/// future is dropped.
+pub(in crate::mcp) async fn report(
+    peer: Peer<RoleServer>,
+    token: ProgressToken,
+    mut reports: ProgressReports,
+) -> Infallible {
     let mut signs = signs(MAX_SILENCE);
     signs.tick().await;
     loop {
-        signs.tick().await;
-        let progress = ProgressNotificationParam::new(token.clone(), seconds(began_at));
-        if let Err(error) = peer.notify_progress(progress.with_message(MESSAGE)).await {
+        let Progress { done, total, message } = reports.next(&mut signs).await;
+        let mut progress = ProgressNotificationParam::new(token.clone(), done);
+        progress.total = total;
+        if let Err(error) = peer.notify_progress(progress.with_message(message)).await {
             tracing::debug!(%error, "the client disconnected before its answer");
             return std::future::pending().await;
         }
@@ -223,6 +252,11 @@ mod tests {
         std::future::ready(response).boxed()
     }
 
+    /// A tool that reports no progress.
+    fn none() -> ProgressReports {
+        ProgressChannel::new().reports()
+    }
+
     fn request(meta: &str) -> Bytes {
         format!(r#"{{"id":1,"method":"tools/call","params":{{"_meta":{{{meta}}}}}}}"#).into()
     }
@@ -240,10 +274,12 @@ mod tests {
             (ONLY_JSON, (false, ANSWER.to_owned())),
             (EVENTS, (true, format!("data: {ANSWER}\n\n"))),
         ] {
-            let response = answer(at_once(json(StatusCode::OK)), accepts, request("")).await;
+            let response =
+                answer(at_once(json(StatusCode::OK)), accepts, request(""), none()).await;
             assert_eq!(text(response).await, expected, "{accepts:?}");
         }
-        let refused = answer(at_once(json(StatusCode::BAD_REQUEST)), EVENTS, request("")).await;
+        let refused =
+            answer(at_once(json(StatusCode::BAD_REQUEST)), EVENTS, request(""), none()).await;
         assert_eq!(refused.status(), 400);
         assert!(is(&refused, JSON));
     }
@@ -252,7 +288,7 @@ mod tests {
     async fn long(accepts: Accepts, body: Bytes) -> (oneshot::Sender<Response>, Response) {
         let (done, work) = oneshot::channel();
         let work = async { work.await.unwrap() }.boxed();
-        (done, answer_after(Duration::from_millis(5), work, accepts, body).await)
+        (done, answer_after(Duration::from_millis(5), work, accepts, body, none()).await)
     }
 
     #[tokio::test]

@@ -27,6 +27,7 @@ use super::keep_alive::{self, KeepsAlive, MAX_SILENCE};
 use super::limits::{HoldingBody, Run, Running};
 use super::sessions::{Asked, Refused, Sessions, asked_by};
 use crate::mcp::Handler;
+use crate::mcp::progress::ProgressChannel;
 use crate::model::{Caller, Principal};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -98,9 +99,11 @@ impl Face {
         let run = self.running.begin(caller).ok_or_else(busy)?;
         let body = body::read(&parts.headers, body).await?;
         parts.extensions.insert(run.clone());
-        parts.extensions.insert(KeepsAlive);
+        let progress = ProgressChannel::new();
+        let reports = progress.reports();
+        parts.extensions.insert(KeepsAlive(progress));
         let work = self.work(parts, body.clone(), caller.clone(), accepts).boxed();
-        let response = keep_alive::answer(work, accepts, body).await;
+        let response = keep_alive::answer(work, accepts, body, reports).await;
         Ok(response.map(|body| Body::new(HoldingBody::<_, Run>::holding(run, body))))
     }
 

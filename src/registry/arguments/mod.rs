@@ -16,6 +16,7 @@ mod limits;
 mod literal;
 mod names;
 mod received;
+mod whole;
 
 use serde_json::{Map, Value};
 
@@ -49,6 +50,7 @@ pub fn accept(
 ) -> Result<Accepted, InvalidArguments> {
     match &tool.input {
         Input::Params(params) => accept_params(&tool.name, params, tool.accounts, arguments),
+        Input::Schema(input) => whole::accept(&tool.name, input, tool.accounts, arguments),
     }
 }
 
@@ -58,6 +60,17 @@ pub(super) fn accept_params(
     params: &[Param],
     accounts: bool,
     arguments: Option<Map<String, Value>>,
+) -> Result<Accepted, InvalidArguments> {
+    accept_each(tool, params, accounts, arguments, argument)
+}
+
+/// Like [`accept_params`]; `argument` checks and converts one argument, as [`argument()`].
+fn accept_each(
+    tool: &ToolName,
+    params: &[Param],
+    accounts: bool,
+    arguments: Option<Map<String, Value>>,
+    argument: impl Fn(&Param, Option<Value>) -> Result<Option<Value>, Mismatch>,
 ) -> Result<Accepted, InvalidArguments> {
     let given = arguments.unwrap_or_default();
     limits::measure(&given).map_err(InvalidArguments::TooLarge)?;

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::super::budget::{Held, Weight};
 use super::super::testing::{action, provider, tool};
 use super::*;
-use crate::model::tool::{Action, Method};
+use crate::model::tool::Method;
 use crate::model::{Provider, ToolName};
 
 fn reply(status: u16, headers: &[(&'static str, &str)], body: &str) -> Reply {
@@ -37,7 +37,7 @@ fn call<'a>(
     scrubber: &'a Arc<Scrubber>,
 ) -> Call<'a> {
     let provider = provider.map(Provider::api);
-    let Action::Http(action) = &tool.action;
+    let action = tool.action.request().expect("a request");
     Call { tool, action, provider, authorized: provider.is_some(), who: "Acme", scrubber }
 }
 

@@ -54,16 +54,23 @@ pub(in crate::upstream) struct Paging {
 impl Paging {
     /// Finds them in a tool's input, by their own names and by those that the request sends.
     pub(in crate::upstream) fn of(input: &Input, action: &HttpAction) -> Self {
-        let Input::Params(params) = input;
+        Self::among(input.params(), |names, param| {
+            wire_names(action, &param.name).any(|wire| is_among(names, wire))
+        })
+    }
+
+    /// Finds them among parameters, by their names alone.
+    pub(in crate::upstream) fn of_params(params: &[Param]) -> Self {
+        Self::among(params, |_, _| false)
+    }
+
+    /// `is_meant` says whether a parameter with another name is one of `names`.
+    fn among(params: &[Param], is_meant: impl Fn(&[&str], &Param) -> bool) -> Self {
         let find = |names: &[&str]| {
-            let numbers = params.iter().filter(|param| is_number(param));
+            let mut numbers = params.iter().filter(|param| is_number(param));
             numbers
-                .filter(|param| {
-                    is_among(names, &param.name)
-                        || wire_names(action, &param.name).any(|wire| is_among(names, wire))
-                })
+                .find(|param| is_among(names, &param.name) || is_meant(names, param))
                 .map(|param| param.name.clone())
-                .next()
         };
         Self { size: find(&SIZES), offset: find(&OFFSETS) }
     }

@@ -39,7 +39,7 @@ fn asked(outcome: Outcome) -> ConfirmationPrompt {
     match outcome {
         Outcome::InputRequired(required) => match required.question {
             Question::Confirmation(prompt) => prompt,
-            other @ Question::Arguments(_) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         },
         other => panic!("{other:?}"),
     }

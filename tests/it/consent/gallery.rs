@@ -133,7 +133,7 @@ async fn every_state_of_a_call_to_confirm_has_a_title_of_its_own() {
     let asked = async || match call().await {
         Outcome::InputRequired(required) => match required.question {
             Question::Confirmation(prompt) => prompt.url,
-            other @ Question::Arguments(_) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         },
         other => panic!("{other:?}"),
     };

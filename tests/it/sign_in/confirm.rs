@@ -32,7 +32,7 @@ async fn link(world: &World, person: &str) -> String {
     match pay(world, person).await {
         Outcome::InputRequired(required) => match required.question {
             Question::Confirmation(prompt) => prompt.url,
-            other @ Question::Arguments(_) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         },
         other => panic!("{other:?}"),
     }

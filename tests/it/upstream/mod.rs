@@ -79,7 +79,7 @@ fn tool_of(action: HttpAction) -> Tool {
 }
 
 fn with(tool: Tool, change: impl FnOnce(&mut HttpAction)) -> Tool {
-    let Action::Http(mut action) = tool.action;
+    let Action::Http(mut action) = tool.action else { panic!("a request") };
     change(&mut action);
     let idempotent = action.method.is_idempotent();
     Tool { action: Action::Http(action), idempotent, ..tool }

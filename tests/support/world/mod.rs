@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign::app::{Access, App, Http, Links, Settings};
+use countersign::broker::code::CodeTools;
 use countersign::config::{self, Config};
 use countersign::model::server_auth::ResolvedAuth;
 use countersign::model::tool::{Piece, Template};
@@ -72,6 +73,7 @@ struct Place {
     port: u16,
     /// Sets what `tools.toml` has no key for yet.
     alter: fn(&mut Config),
+    code: CodeTools,
 }
 
 enum Records {
@@ -98,13 +100,20 @@ impl World {
         tools: &str,
         alter: fn(&mut Config),
     ) -> Self {
-        Self::over(Records::Memory(Memory::default()), public, clock, tools, alter)
+        let code = CodeTools::default();
+        Self::over(Records::Memory(Memory::default()), public, clock, tools, (alter, code))
+    }
+
+    /// Like [`Self::at`], with tools that are code.
+    pub fn coded(public: Option<&str>, clock: &TestClock, tools: &str, code: CodeTools) -> Self {
+        let memory = Records::Memory(Memory::default());
+        Self::over(memory, public, clock, tools, (|_| {}, code))
     }
 
     /// Like [`Self::new`], with a data folder, for tests of its files and of several processes, and
     /// with a configuration that `alter` changes after it is read.
     pub fn in_folder(clock: &TestClock, tools: &str, alter: fn(&mut Config)) -> Self {
-        Self::over(Records::Folder, None, clock, tools, alter)
+        Self::over(Records::Folder, None, clock, tools, (alter, CodeTools::default()))
     }
 
     /// Another process that shares the store and knows no tools, as a keeper does.
@@ -115,6 +124,7 @@ impl World {
             public: None,
             worker: env!("CARGO_BIN_EXE_countersign").into(),
             links: Links::default(),
+            code: CodeTools::default(),
         };
         App::new(Config::default(), settings)
     }
@@ -124,7 +134,7 @@ impl World {
         public: Option<&str>,
         clock: &TestClock,
         tools: &str,
-        alter: fn(&mut Config),
+        (alter, code): (fn(&mut Config), CodeTools),
     ) -> Self {
         let place = Place {
             folder: tempfile::tempdir().expect("a temporary folder"),
@@ -133,6 +143,7 @@ impl World {
             public: public.map(str::to_owned),
             port: free_port(),
             alter,
+            code,
         };
         fs::write(place.tools(), tools).expect("tools.toml can be written");
         let clock = clock.clone();
@@ -216,7 +227,7 @@ impl Place {
     }
 
     fn app(&self, clock: &TestClock) -> Arc<App> {
-        let config = config::load(&self.tools());
+        let config = config::load_with(&self.tools(), &self.code.declared());
         let mut config = config.unwrap_or_else(|problems| panic!("{problems}"));
         config.server.port.get_or_insert(self.port);
         (self.alter)(&mut config);
@@ -226,6 +237,7 @@ impl Place {
             public: self.public.clone(),
             worker: env!("CARGO_BIN_EXE_countersign").into(),
             links: Links::default(),
+            code: self.code.clone(),
         };
         Arc::new(App::new(config, settings))
     }

@@ -3,7 +3,6 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::Time;
 use crate::model::oauth::{LoopbackRule, TokenAuth, TokenBody};
-use crate::model::tool::Action;
 
 fn record(built_in: Option<&str>, app: Value) -> RestProvider {
     RestProvider {
@@ -94,7 +93,8 @@ fn an_app_becomes_a_provider_whose_endpoints_are_learnt() {
     let identity = settings.identity.unwrap();
     assert!(identity.is_learnt);
     assert_eq!((&*identity.id, &*identity.label), ("/data/id", &["/data/mail".to_owned()][..]));
-    let Action::Http(request) = identity.tool(&provider.id).action;
+    let tool = identity.tool(&provider.id);
+    let request = tool.action.request().expect("a request");
     assert!(request.is_untrusted);
 }
 

@@ -11,9 +11,11 @@ use crate::broker::ready::run::RunReadiness;
 use crate::broker::ready::{Asking, ConsentState};
 use crate::identity::RestCaller;
 use crate::model::arguments::{ArgumentProblem, Mismatch};
+use crate::model::clarification::ClarificationKind;
 use crate::model::run::clarification_id;
 use crate::model::{
-    ConfirmationPrompt, ConnectPrompt, InvalidArguments, Principal, Tool, ToolName, uuid,
+    Clarification, ConfirmationPrompt, ConnectPrompt, InvalidArguments, Principal, Tool, ToolName,
+    uuid,
 };
 use crate::store::StoreError;
 use crate::words;
@@ -181,6 +183,39 @@ impl RunClarification {
                 Some(Self::ValueConfirmation { id: id(given), argument_name, user_guidance })
             }
             _ => None,
+        }
+    }
+}
+
+impl RunClarification {
+    /// A question that the code of a tool asks. The answer comes back as an argument of the next
+    /// call.
+    pub(super) fn of_code(tool: &Tool, run: Option<&str>, asked: &Clarification) -> Self {
+        let about = match &asked.kind {
+            ClarificationKind::Input { argument }
+            | ClarificationKind::Choice { argument, .. }
+            | ClarificationKind::Confirm { argument } => argument,
+            ClarificationKind::Action { url } => url,
+        };
+        let parts = ["code", run.unwrap_or_default(), tool.name.as_str(), about, &asked.guidance];
+        let (id, user_guidance) = (id(&parts), asked.guidance.clone());
+        let theirs = |ours: &str| tool.faces.portia.to_theirs(ours).to_owned();
+        match &asked.kind {
+            ClarificationKind::Input { argument } => {
+                Self::Input { id, argument_name: theirs(argument), user_guidance }
+            }
+            ClarificationKind::Choice { argument, options } => Self::MultipleChoice {
+                id,
+                argument_name: theirs(argument),
+                user_guidance,
+                options: options.clone(),
+            },
+            ClarificationKind::Confirm { argument } => {
+                Self::ValueConfirmation { id, argument_name: theirs(argument), user_guidance }
+            }
+            ClarificationKind::Action { url } => {
+                Self::Action { id, action_url: url.clone(), user_guidance }
+            }
         }
     }
 }

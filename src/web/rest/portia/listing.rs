@@ -15,7 +15,6 @@ use super::user;
 use crate::broker::Catalogue;
 use crate::identity::RestCaller;
 use crate::model::face::Face;
-use crate::model::tool::Action;
 use crate::model::{Principal, Tool};
 use crate::registry::Offer;
 use crate::web::rest::RestState;
@@ -135,12 +134,12 @@ fn description(id: &str, tool_name: String, tool: &Tool) -> Result<Description, 
 
 /// Returns the type of a tool's output, as Python calls it.
 fn output_type(tool: &Tool) -> &'static str {
-    let Action::Http(action) = &tool.action;
+    let has_reply = tool.action.request().is_some_and(|action| action.reply.is_some());
     let declared = tool.output.as_ref().and_then(|schema| schema.get("type")?.as_str());
     match declared {
         Some("object") => "dict",
         Some("array") => "list",
-        None if action.reply.is_some() => "str",
+        None if has_reply => "str",
         _ => "json",
     }
 }

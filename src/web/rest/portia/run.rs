@@ -109,6 +109,9 @@ impl Run {
             }
             Ok(Outcome::InputRequired(required)) => match &required.question {
                 Question::Arguments(problem) => missing_arguments(problem.clone(), tool, run),
+                Question::Clarification(clarification) => {
+                    asked(&RunClarification::of_code(tool, run, clarification))
+                }
                 Question::Confirmation(prompt) => {
                     let known = known(broker, caller, &principal, run, tool, &prompt.id).await?;
                     known.map_or_else(|| hard(words::input_needed(&required)), |it| asked(&it))

@@ -196,16 +196,31 @@ impl ExecuteError {
                 let error = Self::of(tool, failure);
                 Self { additional_prompt_content: Some(error.message.clone()), ..error }
             }
+            Question::Clarification(_) => {
+                let message = words::input_needed(&required);
+                Self {
+                    additional_prompt_content: Some(message.clone()),
+                    ..Self::context_required(message)
+                }
+            }
             Question::Confirmation(ref prompt) => Self {
                 extra: Some(Confirmation::of(prompt)),
-                message: words::input_needed(&required),
-                kind: ErrorKind::ToolRuntimeContextRequired,
-                can_retry: false,
-                developer_message: None,
-                additional_prompt_content: None,
-                retry_after_ms: None,
-                status_code: None,
+                ..Self::context_required(words::input_needed(&required))
             },
+        }
+    }
+
+    /// A call that runs once the user has answered.
+    fn context_required(message: String) -> Self {
+        Self {
+            extra: None,
+            message,
+            kind: ErrorKind::ToolRuntimeContextRequired,
+            can_retry: false,
+            developer_message: None,
+            additional_prompt_content: None,
+            retry_after_ms: None,
+            status_code: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::failure::{Answered, ApiRefusal, Retry};
+use crate::model::failure::{Answered, ApiRefusal, CodeFailure, Retry};
 use crate::model::{Failure, FailureKind};
 
 /// How long a client waits before it repeats a call whose trouble lasts a moment.
@@ -82,6 +82,8 @@ impl ErrorKind {
             FailureKind::Refused { answered, refusal } => Self::of_refusal(answered, refusal),
             FailureKind::ReportedByApi(_) => Self::UpstreamRuntimeBadRequest,
             FailureKind::NotConfirmed { .. } => Self::ContextDenied,
+            FailureKind::ToolFailed { failure: CodeFailure::Soft(_), .. } => Self::ToolRuntimeRetry,
+            FailureKind::ToolFailed { .. } => Self::ToolRuntimeFatal,
         }
     }
 
