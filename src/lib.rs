@@ -209,8 +209,8 @@ mod words;
 
 /// Everything that a program needs to write tools and to serve them.
 ///
-/// `use countersign::prelude::*;` is how every example begins. Derives of [`JsonSchema`],
-/// [`Deserialize`] and [`Serialize`] also need the crates `schemars` 1 and `serde` 1 among the
+/// `use countersign::prelude::*;` is how every example begins. Derives of `JsonSchema`,
+/// `Deserialize` and `Serialize` also need the crates `schemars` 1 and `serde` 1 among the
 /// dependencies of the program.
 pub mod prelude {
     pub use schemars::JsonSchema;
