@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::deposit::{Deposit, Proof};
@@ -335,6 +335,11 @@ impl Grant {
 }
 
 impl TokenSet {
+    /// Whether both hold the same access token.
+    pub fn has_access_token_of(&self, other: &Self) -> bool {
+        super::secret::same(self.access.expose_secret(), other.access.expose_secret())
+    }
+
     /// Whether the token lives long enough that a call with it will not run into its end. The
     /// margin is five minutes, or a tenth of a short life, plus up to a quarter of that, so that a
     /// thousand grants of the same minute are not all refreshed in the same minute.

@@ -9,6 +9,8 @@ use super::{Caller, Grant, InstanceId, Time};
 
 /// Most events that wait in one queue; beyond, the oldest gives way.
 const MAX_EVENTS: usize = 100;
+/// No attempt is further away than this.
+const MAX_WAIT: Duration = Duration::from_hours(30);
 /// How long an event is kept after it happened.
 const KEPT: Duration = Duration::from_hours(30 * 24);
 
@@ -45,6 +47,9 @@ pub struct QueuedEvent {
     pub facts: ConnectionFacts,
     /// Event of the change before this one ([`Grant::last_event`]).
     pub over: Option<String>,
+    /// Consent of the grant before the change; `None` if there was no grant.
+    #[serde(default)]
+    pub before: Option<Time>,
     pub state: EventState,
 }
 
@@ -113,19 +118,21 @@ impl WebhookQueue {
         self.events.is_empty() && self.parked.is_empty()
     }
 
-    /// Appends an event. Returns the number of older ones that gave way to it.
+    /// Appends an event. Returns the number of older ones that gave way to it: parked ones first,
+    /// then those that are ready, since nobody knows yet what became of the others.
+    ///
+    /// The back-off stays. Otherwise each new event of a full queue would be sent at once to a
+    /// receiver that takes none.
     pub fn push(&mut self, event: QueuedEvent) -> usize {
         self.events.push(event);
-        let mut excess = (self.events.len() + self.parked.len()).saturating_sub(MAX_EVENTS);
-        let given_way = excess;
+        let excess = (self.events.len() + self.parked.len()).saturating_sub(MAX_EVENTS);
         let parked = excess.min(self.parked.len());
         self.parked.drain(..parked);
-        excess -= parked;
-        if excess > 0 {
-            self.events.drain(..excess);
-            self.restart();
+        for _ in parked..excess {
+            let oldest = self.events.iter().position(QueuedEvent::is_ready).unwrap_or(0);
+            self.events.remove(oldest);
         }
-        given_way
+        excess
     }
 
     /// Marks an event as one whose change has happened. An event that was taken for one whose change
@@ -170,7 +177,7 @@ impl WebhookQueue {
         if self.events.first().is_none_or(|first| first.id != id) {
             return false;
         }
-        if failure.at < self.due {
+        if failure.at < self.due && !self.is_due_wrong(failure.at) {
             self.failure = Some(failure);
             return false;
         }
@@ -184,6 +191,11 @@ impl WebhookQueue {
         self.due = failure.at.after(wait.map_or(usual, |wait| wait.max(usual)));
         self.failure = Some(failure);
         false
+    }
+
+    /// Whether the first event is due at a time that no attempt sets: the clock was wrong then.
+    pub fn is_due_wrong(&self, now: Time) -> bool {
+        self.due > now.after(MAX_WAIT)
     }
 
     /// Puts the parked events before the others again, and makes the first one due.
@@ -205,7 +217,8 @@ impl WebhookQueue {
     /// Whether the change of a prepared event has happened, by the grant that is in its place now.
     ///
     /// A write gives the grant the event's id, and a later write names it in its own event. A
-    /// deletion leaves no grant of the same consent.
+    /// deletion leaves no grant of the same consent: the next event of the connection says which
+    /// grant it found, and without one the grant that is there now decides.
     pub fn has_happened(
         &self,
         event: &QueuedEvent,
@@ -219,9 +232,21 @@ impl WebhookQueue {
                     there.and_then(|there| there.last_event.as_ref()) == Some(&event.id)
                 }
                 GrantWrite::Delete { connected_at } => {
-                    there.is_none_or(|there| there.connected_at != connected_at)
+                    let found = match self.next_of_connection(event) {
+                        Some(later) => later.before,
+                        None => there.map(|there| there.connected_at),
+                    };
+                    found != Some(connected_at)
                 }
             }
+    }
+
+    /// The event after this one that reports a change of the same grant.
+    fn next_of_connection(&self, event: &QueuedEvent) -> Option<&QueuedEvent> {
+        let mut later = self.events.iter().skip_while(|it| it.id != event.id).skip(1);
+        later.find(|it| {
+            it.facts.provider == event.facts.provider && it.facts.account == event.facts.account
+        })
     }
 
     /// Whether the record may be deleted although events wait: all of them happened too long ago to
@@ -251,6 +276,7 @@ mod tests {
                 replaces: None,
             },
             over: None,
+            before: None,
             state,
         }
     }
@@ -281,6 +307,49 @@ mod tests {
 
     fn failure(at: i64) -> LastFailure {
         LastFailure { at: Time::from_millis(at), why: "answered 500".into() }
+    }
+
+    /// A time that was set while the clock was two days ahead must not make each attempt an early
+    /// one: an early one does not move it, and the next attempt would follow at once.
+    #[test]
+    fn a_time_that_a_wrong_clock_has_set_is_replaced_at_the_next_failure() {
+        let day = 24 * 3600 * 1000;
+        let mut queue = queue(&["a"]);
+        queue.fail("a", failure(10 + 2 * day), None, 0);
+        assert!(queue.is_due_wrong(Time::from_millis(10)));
+        queue.fail("a", failure(10), None, 0);
+        assert!(!queue.is_due_wrong(Time::from_millis(10)));
+        assert!(queue.due > Time::from_millis(10), "it waits again");
+        assert_eq!(queue.failed_attempts, 2);
+    }
+
+    #[test]
+    fn a_full_queue_keeps_its_back_off_and_what_is_not_certain() {
+        let mut queue = queue(&["a", "b"]);
+        queue.fail("a", failure(10), None, 0);
+        let (due, attempts) = (queue.due, queue.failed_attempts);
+        queue.events[0].state = prepared("a").state;
+        for number in 0..MAX_EVENTS {
+            queue.push(ready(&number.to_string()));
+        }
+        assert_eq!((queue.due, queue.failed_attempts), (due, attempts));
+        assert_eq!(queue.events.len(), MAX_EVENTS);
+        assert_eq!(ids(&queue.events)[..2], ["a", "1"]);
+    }
+
+    /// The process was killed before it deleted, and the next one has deleted: one end is reported.
+    #[test]
+    fn a_deletion_that_another_event_has_found_undone_has_not_happened() {
+        let at = Time::from_millis(5);
+        let deleted = GrantWrite::Delete { connected_at: at };
+        let mut queue = queue(&[]);
+        let first = prepared("a");
+        queue.push(first.clone());
+        assert!(queue.has_happened(&first, deleted, None), "nothing else is known");
+        queue.push(QueuedEvent { before: Some(at), ..ready("b") });
+        assert!(!queue.has_happened(&first, deleted, None));
+        queue.events[1].before = None;
+        assert!(queue.has_happened(&first, deleted, None));
     }
 
     #[test]

@@ -120,7 +120,10 @@ impl Grants {
         rejected: Option<&SecretString>,
     ) -> Result<Access, AccessError> {
         let held = self.grant_of(connection).await?;
-        Box::pin(self.tell_of_expiry(connection, held.as_ref())).await?;
+        if let Err(error) = Box::pin(self.tell_of_expiry(connection, held.as_ref())).await {
+            // The user still gets a link; the next call tells the application.
+            tracing::warn!(provider = %connection.provider.id, %error, hint = error.hint(), "an application could not be told that a consent has expired");
+        }
         let stale = match self.judge(connection, held, needed, rejected) {
             Judgement::Ready(held) => return self.hand_out(connection, *held).await,
             Judgement::Settled(access) => return Ok(access),

@@ -75,17 +75,22 @@ impl Grants {
     ) -> Result<(), StoreError> {
         let Connection { caller, provider, bound, account } = connection;
         let now = self.0.clock.now();
-        if !held.is_some_and(|held| is_newly_expired(&held.value, now))
-            || !self.0.outbox.has_webhook_of(caller)
-        {
+        let Some(held) = held.filter(|held| is_newly_expired(&held.value, now)) else {
+            return Ok(());
+        };
+        if !self.0.outbox.has_webhook_of(caller) {
             return Ok(());
         }
         // Read anew: the caller's copy lacks a refresh token that `tools.toml` forbids to use now.
         let store = self.0.store.get().await?;
         let there = store.grant(caller, &provider.id, &bound.fingerprint, account).await?;
-        let Some(there) = there.filter(|there| there.value.ended_at.is_none()) else {
-            return Ok(());
+        // A consent or a renewal of another process in between has not expired.
+        let is_same = |there: &Held<Grant>| {
+            there.value.ended_at.is_none()
+                && there.value.connected_at == held.value.connected_at
+                && there.value.tokens.has_access_token_of(&held.value.tokens)
         };
+        let Some(there) = there.filter(is_same) else { return Ok(()) };
         let noticed = Grant { ended_at: Some(now), ..there.value.clone() };
         // `None`: changed since, and the next call looks again.
         self.replace_unusable(caller, noticed, &there, ChangeReason::Expired).await.map(drop)
@@ -102,13 +107,27 @@ impl Grants {
         let is_told = |caller: &Caller, grant: &Grant| {
             self.0.outbox.has_webhook_of(caller) && is_newly_expired(grant, now)
         };
+        // One user's failure must not keep the grants of the others.
+        let mut failed = None;
         for (caller, held) in store.grants_of_users(is_told).await? {
-            let change = GrantChange::gone(&held.value, ChangeReason::Expired);
-            let event = self.0.outbox.prepare(&caller, &change).await?;
-            let is_deleted = self.0.table.delete_with_use(&held).await?;
-            event.settle(is_deleted).await;
+            if let Err(error) = self.sweep_expired(&caller, &held).await {
+                failed.get_or_insert(error);
+            }
         }
-        store.sweep_grants(now).await
+        store.sweep_grants(now).await?;
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// # Errors
+/// The store fails.
+impl Grants {
+    async fn sweep_expired(&self, caller: &Caller, held: &Held<Grant>) -> Result<(), StoreError> {
+        let change = GrantChange::gone(&held.value, ChangeReason::Expired);
+        let event = self.0.outbox.prepare(caller, &change).await?;
+        let is_deleted = self.0.table.delete_with_use(held).await?;
+        event.settle(is_deleted).await;
+        Ok(())
     }
 }
 

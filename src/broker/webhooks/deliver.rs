@@ -36,8 +36,6 @@ const MAX_REQUESTS_PER_RECEIVER: usize = 8;
 /// Shortest time between two attempts of an event of which the second one is early, because the
 /// receiver has taken another event.
 const MIN_EARLY_RETRY: Duration = Duration::from_mins(1);
-/// No attempt is further away than this.
-const MAX_WAIT: Duration = Duration::from_hours(30);
 /// How long a running request may take once the process ends. Then it is given up, and the next
 /// process sends the event again: a slow receiver must not keep a process from storing consents.
 const END_GRACE: Duration = Duration::from_secs(2);
@@ -155,11 +153,12 @@ impl Webhooks {
         let is_back = || {
             let last_success = self.with_receiver(webhook, |it| it.last_success);
             let failure = queue.failure.as_ref().zip(last_success);
-            failure.is_some_and(|(failure, success)| success >= failure.at.after(MIN_EARLY_RETRY))
+            // One in the future was noted while the clock was wrong, and would hold for as long.
+            failure.is_some_and(|(failure, success)| {
+                success <= now && success >= failure.at.after(MIN_EARLY_RETRY)
+            })
         };
-        // A time that no attempt sets: the clock was wrong then.
-        let is_wrong = queue.due > now.after(MAX_WAIT);
-        queue.due <= now || is_wrong || is_back()
+        queue.due <= now || queue.is_due_wrong(now) || is_back()
     }
 
     /// Begins to send to a receiver.
@@ -228,23 +227,24 @@ impl Webhooks {
         let mut queue = self.claim(&webhook.name, caller, is_due).await?;
         let mut has_sent = false;
         while let Some(event) = queue.as_ref().and_then(|queue| queue.next().cloned()) {
+            let Some(claim) = queue.and_then(|queue| queue.claim) else { break };
             if end.is_cancelled() {
-                self.release(webhook, caller).await?;
+                self.release(webhook, caller, &claim).await?;
                 break;
             }
             if !webhook.events.contains(&event.change) {
-                queue = self.finish(webhook, caller, &event).await?;
+                queue = self.finish(webhook, caller, &event, &claim).await?;
                 continue;
             }
             has_sent = true;
             let sent = tokio::select! {
                 sent = self.send(webhook, caller, &event, keys) => sent,
                 () = until_end(end) => {
-                    self.release(webhook, caller).await?;
+                    self.release(webhook, caller, &claim).await?;
                     break;
                 }
             };
-            queue = self.note(webhook, caller, &event, sent).await?;
+            queue = self.note(webhook, caller, (&event, &claim), sent).await?;
         }
         Ok(has_sent)
     }
@@ -272,14 +272,14 @@ impl Webhooks {
         &self,
         webhook: &Webhook,
         caller: &Caller,
-        event: &QueuedEvent,
+        (event, claim): (&QueuedEvent, &Claim),
         sent: Result<(), NotDelivered>,
     ) -> Result<Option<WebhookQueue>, StoreError> {
         let now = self.0.parts.clock.now();
         let Err(error) = sent else {
             self.record(caller, event, WebhookOutcome::Delivered);
             self.log_success(webhook, now);
-            return self.finish(webhook, caller, event).await;
+            return self.finish(webhook, caller, event, claim).await;
         };
         if error == NotDelivered::Gone {
             tracing::warn!(
@@ -288,7 +288,7 @@ impl Webhooks {
                 "the receiver answered 410 (Gone), and is sent nothing more until this server is restarted"
             );
             self.with_receiver(webhook, |it| it.is_gone = true);
-            self.release(webhook, caller).await?;
+            self.release(webhook, caller, claim).await?;
             return Ok(None);
         }
         self.log_failing(webhook, || {
@@ -297,6 +297,9 @@ impl Webhooks {
         let failure = LastFailure { at: now, why: error.to_string() };
         let [jitter] = random_bytes::<1>();
         let updated = self.0.outbox.update(&webhook.name, caller, |queue| {
+            if queue.claim.as_ref() != Some(claim) {
+                return false;
+            }
             queue.claim = None;
             queue.fail(&event.id, failure.clone(), error.retry_after(), jitter)
         });
@@ -308,28 +311,40 @@ impl Webhooks {
         Ok(None)
     }
 
-    /// Removes an event from its queue, and keeps the queue claimed if another one can be sent.
+    /// Removes an event from its queue, and keeps the queue claimed if another one can be sent and
+    /// the claim still holds: after a suspension, another process may be sending.
     async fn finish(
         &self,
         webhook: &Webhook,
         caller: &Caller,
         event: &QueuedEvent,
+        claim: &Claim,
     ) -> Result<Option<WebhookQueue>, StoreError> {
-        let (now, by) =
-            (self.0.parts.clock.now(), self.0.parts.store.get().await?.instance().await?);
+        let since = self.0.parts.clock.now();
         self.0
             .outbox
             .update(&webhook.name, caller, |queue| {
                 queue.remove(&event.id);
-                let claim = Claim { by: by.clone(), since: now };
-                queue.claim = queue.next().is_some().then_some(claim);
+                if queue.claim.as_ref() != Some(claim) {
+                    return None;
+                }
+                let next = Claim { by: claim.by.clone(), since };
+                queue.claim = queue.next().is_some().then_some(next);
                 queue.claim.is_some().then(|| queue.clone())
             })
             .await
     }
 
-    async fn release(&self, webhook: &Webhook, caller: &Caller) -> Result<(), StoreError> {
-        self.0.outbox.update(&webhook.name, caller, |queue| queue.claim = None).await
+    async fn release(
+        &self,
+        webhook: &Webhook,
+        caller: &Caller,
+        claim: &Claim,
+    ) -> Result<(), StoreError> {
+        let released = self.0.outbox.update(&webhook.name, caller, |queue| {
+            queue.claim.take_if(|held| held == claim);
+        });
+        released.await
     }
 
     fn record(&self, caller: &Caller, event: &QueuedEvent, outcome: WebhookOutcome) {

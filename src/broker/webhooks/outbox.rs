@@ -200,6 +200,7 @@ impl Outbox {
             at: self.0.clock.now(),
             facts: change.facts(caller),
             over,
+            before: change.before.map(|before| before.connected_at),
             state: EventState::Prepared {
                 by: self.0.store.get().await?.instance().await?,
                 binding: change.grant.binding.fingerprint(),
@@ -221,7 +222,8 @@ impl Outbox {
         Ok(prepared)
     }
 
-    /// Appends an event to a queue; false if there are too many queues.
+    /// Appends an event to a queue; false if there are too many queues, or if the queue's record
+    /// cannot be used: one damaged record must not keep a user from giving or ending a consent.
     async fn append(
         &self,
         webhook: &Webhook,
@@ -236,7 +238,16 @@ impl Outbox {
             let is_new = queue.is_empty();
             Some((is_new, queue.push(event.clone())))
         });
-        match appended.await? {
+        let appended = match appended.await {
+            Err(error @ (StoreError::Contended | StoreError::Seal(_) | StoreError::Record(_))) => {
+                self.log_limit(|| {
+                    tracing::error!(webhook = webhook.name, %error, hint = error.hint(), "an event is lost: the queue of its user cannot be written");
+                });
+                return Ok(false);
+            }
+            appended => appended?,
+        };
+        match appended {
             None => {
                 self.log_limit(|| {
                     tracing::error!(
