@@ -454,7 +454,7 @@ impl Run<'_> {
         let browser_proof = &self.principal.browser_proof;
         match Box::pin(self.broker.0.consents.prompt(connection, browser_proof, order)).await {
             Ok(prompt) => Outcome::AuthorizationRequired(prompt),
-            Err(ConnectError::GrantedMeanwhile) if !self.is_again => {
+            Err(ConnectError::GrantedMeanwhile) if !self.is_again && self.sending.may_repeat() => {
                 let again = Run { is_again: true, ..*self };
                 Box::pin(again.with_connection(connection, repeat)).await
             }

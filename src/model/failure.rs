@@ -115,6 +115,11 @@ pub enum CodeFailure {
     Error,
     /// The code panicked.
     Panic,
+    /// The run had changed something before this ended it.
+    AfterEffect(Box<FailureKind>),
+    /// The run had changed something before it asked its user for a consent or an answer. It would
+    /// run again from its start then.
+    AskedAfterEffect,
 }
 
 /// Why a call that the user has to confirm was not sent.
@@ -374,7 +379,7 @@ impl FailureKind {
         match self {
             Self::InvalidArguments(_)
             | Self::Account(_)
-            | Self::ToolFailed { failure: CodeFailure::Soft(_), .. }
+            | Self::ToolFailed { failure: CodeFailure::Soft(_), may_have_run: false, .. }
             | Self::TooLarge { may_have_run: false, .. } => Retry::AfterChange,
             Self::NotBuilt(problem) if problem.is_about_arguments() => Retry::AfterChange,
             Self::Busy { may_have_run, .. }

@@ -74,7 +74,12 @@ pub fn failure_text(failure: &Failure) -> String {
             format!("{}, {}", with_status(answered), not_followed(problem))
         }
         FailureKind::ReportedByApi(answered) => quoting(answered),
-        FailureKind::ToolFailed { tool, failure, .. } => tool_failed(tool, failure),
+        FailureKind::ToolFailed { tool, failure: code, may_have_run } => {
+            let earlier = |kind: &FailureKind| {
+                failure_text(&Failure { kind: kind.clone(), ..failure.clone() })
+            };
+            tool_failed(tool, code, *may_have_run, earlier)
+        }
         FailureKind::UnusableAnswer { answered, problem } => unusable(answered, problem),
         FailureKind::FilterFailed { answered, tool, key, problem, cause } => format!(
             "{}, so the request succeeded; do not repeat it if it changes anything. But `{key}` of [tools.{tool}] in tools.toml gave no result: {cause}; {}.",
@@ -84,8 +89,21 @@ pub fn failure_text(failure: &Failure) -> String {
     }
 }
 
-fn tool_failed(tool: &ToolName, failure: &CodeFailure) -> String {
+fn tool_failed(
+    tool: &ToolName,
+    failure: &CodeFailure,
+    may_have_run: bool,
+    words: impl Fn(&FailureKind) -> String,
+) -> String {
     match failure {
+        CodeFailure::Soft(message) if may_have_run => {
+            format!("{tool} reports: “{message}”. {}", had_changed(tool))
+        }
+        CodeFailure::AfterEffect(kind) => format!("{} {}", words(kind), had_changed(tool)),
+        CodeFailure::AskedAfterEffect => format!(
+            "{tool} needs an answer of its user, which it should have asked for before. {} Tell the user.",
+            had_changed(tool)
+        ),
         CodeFailure::Soft(message) => {
             format!("{tool} reports: “{message}”. You may call it again with other arguments.")
         }
@@ -96,6 +114,11 @@ fn tool_failed(tool: &ToolName, failure: &CodeFailure) -> String {
             "{tool} failed for a reason that the operator of this server finds in its log. Calling it again will not help; tell the user."
         ),
     }
+}
+
+/// Overrides what was said before about calling again.
+fn had_changed(tool: &ToolName) -> String {
+    format!("But {tool} had changed something before that: look at it before you call again.")
 }
 
 fn renewed_elsewhere(provider: &ProviderId) -> String {

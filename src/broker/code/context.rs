@@ -1,6 +1,7 @@
 //! One run of a tool's code: for whom it is, and what it may use.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -11,6 +12,7 @@ use super::progress::ProgressSink;
 use super::resources::{CodeCall, HeldGrant, Resources};
 use crate::model::{Caller, Scopes};
 use crate::upstream::Credential;
+use crate::upstream::code::code_message;
 
 /// One run of a tool: for whom it is, and what it may use.
 ///
@@ -28,6 +30,8 @@ pub struct Context {
     pub(super) secrets: Mutex<Vec<Credential>>,
     /// Hosts that the code has asked, in the order of the first requests.
     pub(super) hosts: Mutex<Vec<String>>,
+    /// Whether a request of the run may have changed something.
+    pub(super) has_changed: AtomicBool,
     pub(super) cancelled: CancellationToken,
     /// Cancels with the run.
     pub(super) _end: DropGuard,
@@ -78,7 +82,8 @@ impl Context {
     /// to report; a report that does not is left out.
     pub fn progress(&self, done: f64, total: Option<f64>, message: &str) {
         if let Some(sink) = &self.progress {
-            sink.report(done, total, message);
+            let total = total.filter(|total| total.is_finite());
+            sink.report(done, total, &code_message(message, &self.secrets.lock()));
         }
     }
 

@@ -40,8 +40,9 @@ impl<T: Tool> ErasedTool for T {
         ctx: &'a Context,
         arguments: Map<String, Value>,
     ) -> BoxFuture<'a, Ended> {
-        let arguments = serde_path_to_error::deserialize(Value::Object(arguments));
         async move {
+            // Within the future, whose panics are caught: the type of the arguments is the tool's.
+            let arguments = serde_path_to_error::deserialize(Value::Object(arguments));
             let arguments = match arguments {
                 Ok(arguments) => arguments,
                 Err(error) => {

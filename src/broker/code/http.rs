@@ -1,6 +1,7 @@
 //! Requests of a tool's code.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,6 +12,7 @@ use super::reply::{HttpError, HttpResponse};
 use super::resources::HeldGrant;
 use super::{Context, Token};
 use crate::model::FailureKind;
+use crate::model::failure::Retry;
 use crate::model::request_problem::RequestProblem;
 use crate::model::tool::{Action, Body, HttpAction, Method, Node, Piece, Template};
 use crate::upstream::Answer;
@@ -84,7 +86,7 @@ impl HttpRequest<'_> {
     /// Fills in a placeholder of the path. Whatever the value is, it stays one segment: `..` and an
     /// empty text are refused, and a slash is encoded.
     pub fn path(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.arguments.insert(name.to_owned(), value.into());
+        self.arguments.insert(in_path(name), value.into());
         self
     }
 
@@ -140,7 +142,15 @@ impl HttpRequest<'_> {
         let not_built =
             |problem| HttpError::from(Answer::Failed(FailureKind::NotBuilt(problem).into()));
         let mut action = action.map_err(not_built)?;
+        // A token, or what an answer says, must not go over the network in the clear because an API
+        // names an `http://` address. Where the operator has written one, it is their choice.
+        if action.origin.scheme() == "http" && !is_written(context, &action.origin, held.as_deref())
+        {
+            return Err(not_built(RequestProblem::Address));
+        }
         action.is_untrusted = !is_named(context, &action.origin, held.as_deref());
+        let had_changed = context.has_changed.load(Ordering::Relaxed);
+        let changes = !matches!(action.method, Method::Get | Method::Head);
         context.asks(crate::net::host_of(&action.origin));
         let mut is_renewed = false;
         loop {
@@ -154,8 +164,17 @@ impl HttpRequest<'_> {
                 credential: credential.as_ref(),
                 deadline: context.deadline,
             };
+            // Before it is sent: the run may be dropped while the request is on its way.
+            context.has_changed.store(had_changed || changes, Ordering::Relaxed);
             let sent = context.resources.upstream().send_for_code(asked).await;
+            if sent.as_ref().is_err_and(|answer| was_not_sent(answer)) {
+                context.has_changed.store(had_changed, Ordering::Relaxed);
+            }
             let mut reply = sent.map_err(|answer| HttpError::from(*answer))?;
+            // A refused request has had no effect.
+            if reply.refusal.as_ref().is_some_and(has_no_effect) {
+                context.has_changed.store(had_changed, Ordering::Relaxed);
+            }
             let is_refused = matches!(reply.refusal, Some(Answer::Unauthorized(_)));
             // A request with a refused token was not carried out, so it may be sent again.
             if let (true, false, Some(held), Some(rejected)) =
@@ -182,6 +201,24 @@ impl HttpRequest<'_> {
     }
 }
 
+/// Whether a request has not reached the API.
+fn was_not_sent(answer: &Answer) -> bool {
+    let Answer::Failed(failure) = answer else { return false };
+    matches!(failure.kind, FailureKind::NotBuilt(_) | FailureKind::NotReached { .. })
+}
+
+/// Whether an API that refuses a request like this has not carried it out.
+fn has_no_effect(refusal: &Answer) -> bool {
+    match refusal {
+        Answer::Unauthorized(_) | Answer::InsufficientScope { .. } => true,
+        Answer::Failed(failure) => {
+            matches!(failure.kind, FailureKind::Refused { .. })
+                && failure.kind.retry() != Retry::LookFirst
+        }
+        Answer::Done(_) => false,
+    }
+}
+
 /// Returns a refusal as the call may take it. Only that of the declared token ends in a consent: the
 /// call knows no other one. One that was issued a moment ago is as good as the next.
 fn settled(refusal: Answer, is_declared: bool, is_renewed: bool) -> Answer {
@@ -194,13 +231,24 @@ fn settled(refusal: Answer, is_declared: bool, is_renewed: bool) -> Answer {
 
 /// Whether the operator or the program names the host, which may then be a private one.
 fn is_named(context: &Context, origin: &Url, held: Option<&HeldGrant>) -> bool {
-    let declared = context.declared.as_deref();
-    let providers = [held, declared].into_iter().flatten();
-    let is_written = match &context.call.tool.action {
+    let providers = [held, context.declared.as_deref()].into_iter().flatten();
+    is_of_program(context, origin)
+        || providers.map(|held| &held.provider.hosts).any(|hosts| hosts.admit(origin))
+}
+
+/// Whether the operator or the program has written this `http://` address: a provider's base URL, or
+/// a host of the tool.
+fn is_written(context: &Context, origin: &Url, held: Option<&HeldGrant>) -> bool {
+    let providers = [held, context.declared.as_deref()].into_iter().flatten();
+    let mut bases = providers.filter_map(|held| held.provider.base_url.as_ref());
+    is_of_program(context, origin) || bases.any(|base| base.origin() == origin.origin())
+}
+
+fn is_of_program(context: &Context, origin: &Url) -> bool {
+    match &context.call.tool.action {
         Action::Code(action) => action.hosts.admit(origin),
         Action::Http(_) => false,
-    };
-    is_written || providers.map(|held| &held.provider.hosts).any(|hosts| hosts.admit(origin))
+    }
 }
 
 /// Reads a URL with placeholders in its path.
@@ -243,13 +291,19 @@ fn template(segment: &str) -> Template {
         if !before.is_empty() {
             pieces.push(Piece::Text(before.to_owned()));
         }
-        pieces.push(Piece::Param(name.to_owned()));
+        pieces.push(Piece::Param(in_path(name)));
         rest = after;
     }
     if !rest.is_empty() {
         pieces.push(Piece::Text(rest.to_owned()));
     }
     Template(pieces)
+}
+
+/// Name of a placeholder of the path among the values of a request. Values of queries and headers
+/// have other names: a text with braces in a URL must not stand for one of those.
+fn in_path(name: &str) -> String {
+    format!("path {name}")
 }
 
 fn param(name: String) -> Template {
@@ -266,8 +320,8 @@ mod tests {
         let found = found.expect("an address");
         assert_eq!(found.origin.as_str(), "https://api.github.com/");
         let text = |text: &str| Piece::Text(text.to_owned());
-        let owner = Template(vec![Piece::Param("owner".into())]);
-        let version = Template(vec![text("v"), Piece::Param("n".into())]);
+        let owner = Template(vec![Piece::Param("path owner".into())]);
+        let version = Template(vec![text("v"), Piece::Param("path n".into())]);
         assert_eq!(found.path, [Template(vec![text("repos")]), owner, version]);
         assert_eq!(found.query, [("per_page".into(), Template(vec![text("5")]))]);
     }

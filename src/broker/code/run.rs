@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
@@ -18,7 +19,7 @@ use super::resources::{CodeCall, HeldGrant, Resources};
 use super::{Clarification, Context};
 use crate::model::arguments::{ArgumentProblem, InvalidArguments, Mismatch};
 use crate::model::clarification::ClarificationKind;
-use crate::model::failure::{Answered, ApiRefusal, CodeFailure};
+use crate::model::failure::{Answered, ApiRefusal, CodeFailure, Retry};
 use crate::model::text::shown;
 use crate::model::tool::{CodeAction, Effect};
 use crate::model::{Failure, FailureKind, InputRequired, Outcome, Question, clarification};
@@ -61,7 +62,9 @@ impl CodeRun<'_> {
             Ok(Ok(Err(error))) => self.stopped(&context, error),
             Ok(Err(panic)) => {
                 let may_have_run = self.may_have_run();
-                self.tool_failed(CodeFailure::Panic, may_have_run, Some(message_of(&*panic))).into()
+                // A panic may quote a URL or a header with a token.
+                let message = code_message(&message_of(&*panic), &context.secrets.lock());
+                self.tool_failed(CodeFailure::Panic, may_have_run, Some(message)).into()
             }
             Err(_) => {
                 let (tool, seconds) = (&self.call.tool.name, self.action.timeout.as_secs());
@@ -83,6 +86,7 @@ impl CodeRun<'_> {
             held: Mutex::default(),
             secrets: Mutex::default(),
             hosts: Mutex::default(),
+            has_changed: AtomicBool::new(false),
             _end: cancelled.clone().drop_guard(),
             cancelled,
         };
@@ -110,9 +114,11 @@ impl CodeRun<'_> {
         let secrets = context.secrets.lock();
         let quoted = |message: &str| code_message(message, &secrets);
         let may_have_run = self.may_have_run();
+        // The effect that the code does not tell: a repeat would have it twice.
+        let has_changed = may_have_run && context.has_changed.load(Ordering::Relaxed);
         match stop {
             Stop::Soft(message) => {
-                self.tool_failed(CodeFailure::Soft(quoted(&message)), may_have_run, None).into()
+                self.tool_failed(CodeFailure::Soft(quoted(&message)), has_changed, None).into()
             }
             Stop::Hard(message) => {
                 self.tool_failed(CodeFailure::Hard(quoted(&message)), may_have_run, None).into()
@@ -121,6 +127,7 @@ impl CodeRun<'_> {
                 self.tool_failed(CodeFailure::Error, may_have_run, Some(quoted(&why))).into()
             }
             Stop::Http(HttpError(problem)) => match *problem {
+                HttpProblem::Answer(answer) if has_changed => self.after_effect(answer).into(),
                 HttpProblem::Answer(answer) => {
                     let may_repeat = self.call.tool.effect == Effect::Read;
                     CodeEnd { answer: Ok(answer), may_repeat }
@@ -132,6 +139,11 @@ impl CodeRun<'_> {
             Stop::Unauthorized => {
                 CodeEnd { answer: Ok(self.unauthorized(context)), may_repeat: true }
             }
+            Stop::Ask(_) | Stop::Outcome(_) if has_changed => {
+                let why =
+                    "it asked its user after a request that may have changed something; ask first";
+                self.tool_failed(CodeFailure::AskedAfterEffect, true, Some(why.into())).into()
+            }
             Stop::Ask(asked) => CodeEnd {
                 answer: Err(Box::new(Outcome::InputRequired(InputRequired {
                     tool: self.call.tool.name.clone(),
@@ -142,6 +154,23 @@ impl CodeRun<'_> {
             },
             Stop::Outcome(outcome) => CodeEnd { answer: Err(outcome), may_repeat: false },
         }
+    }
+
+    /// Failure of a run whose earlier requests may have changed something.
+    fn after_effect(&self, answer: Answer) -> Answer {
+        let (Answer::Failed(failure)
+        | Answer::Unauthorized(failure)
+        | Answer::InsufficientScope { failure, .. }) = answer
+        else {
+            return answer;
+        };
+        if failure.kind.retry() == Retry::LookFirst {
+            return Answer::Failed(failure);
+        }
+        let (tool, kind) = (self.call.tool.name.clone(), Box::new(failure.kind));
+        let code = CodeFailure::AfterEffect(kind);
+        let kind = FailureKind::ToolFailed { tool, failure: code, may_have_run: true };
+        Answer::Failed(Failure { kind, ..failure })
     }
 
     /// Failure of arguments that fit the schema and not the type.
