@@ -21,6 +21,7 @@ use super::{Broker, Catalogue, ConnectError, Connection, caller_failures};
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::event::CallOutcome;
 use crate::model::requester::AskedBy;
+use crate::model::unasked_place::UnaskedPlace;
 use crate::model::{
     AccountName, Failure, FailureKind, InputRequired, InvalidArguments, Outcome, Principal,
     PromptReason, Provider, Question, Refused, Scopes, Tool, UnaskedBecause,
@@ -442,6 +443,7 @@ impl Run<'_> {
                 tool: self.tool.name.clone(),
                 scopes: needed.clone(),
                 because,
+                unasked_place: UnaskedPlace::of(&self.principal.caller),
             })
         };
         if self.links != Links::Make {

@@ -95,6 +95,7 @@ struct Inner {
     once: OnceCalls,
     /// Answers to polls for readiness.
     answers: ready::Answers,
+    withheld: ready::LoggedWithheld,
     rest_secrets: RestSecrets,
     rest_providers: RestProviders,
     providers: Arc<Providers>,
@@ -226,12 +227,8 @@ impl Broker {
         let accounts = Accounts::new(Arc::clone(&parts), clients, of_accounts);
         let stored = users::Stored { runs: runs.clone(), scheduled: scheduled.clone() };
         let users = Users::new(tables.cutoffs, &parts, consents.clone(), stored, events.clone());
-        let confirmations = Confirmations::new(
-            Arc::clone(&parts),
-            tables.confirmations,
-            consents.clone(),
-            events.clone(),
-        );
+        let (shared, table) = (Arc::clone(&parts), tables.confirmations);
+        let confirmations = Confirmations::new(shared, table, consents.clone(), events.clone());
         let once = OnceCalls::new(tables.once, parts.clock.clone());
         let webhooks = Webhooks::new(outbox, &parts, events.clone());
         Self(Arc::new(Inner {
@@ -245,6 +242,7 @@ impl Broker {
             confirmations,
             once,
             answers: ready::Answers::default(),
+            withheld: ready::LoggedWithheld::default(),
             rest_secrets: RestSecrets::new(tables.rest_secrets),
             rest_providers: RestProviders::new(tables.rest_providers),
             providers,

@@ -31,7 +31,7 @@ impl StoreOptions {
     /// If the user id could not be told apart from another one on a page or in a log.
     pub(super) fn caller(&self) -> anyhow::Result<Caller> {
         let user = self.user.clone().or_else(environment::user);
-        let user = user.unwrap_or_else(|| "default".into());
+        let user = user.unwrap_or_else(|| Caller::DEFAULT_USER.into());
         match UserId::parse(&user) {
             Ok(user) => Ok(Caller::local(user)),
             Err(problem) if self.user.is_some() => Err(Usage(problem.to_string()).into()),

@@ -88,6 +88,8 @@ fn show<W: Write>(name: &str, toolkit: &Toolkit, out: &mut Stdout<W>) -> anyhow:
             scopes => format!(" ({scopes})"),
         };
         out.line(&format!("{:width$}  {}{scopes}", short(tool), tool.title))?;
+        let ToolkitTool { portia, arcade, .. } = tool;
+        out.line(&format!("{:width$}    Arcade's clients: {arcade}; Portia's: {portia}", ""))?;
     }
     let example = tools.first().map(short).unwrap_or_default();
     out.line("")?;

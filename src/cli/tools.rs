@@ -16,8 +16,10 @@ use super::store_options::StoreOptions;
 use super::{Exit, block_on};
 use crate::broker::code::CodeTools;
 use crate::broker::{Call, CallError};
-use crate::config::Config;
+use crate::config::{Config, shipped_tool};
 use crate::model::authorization::MAX_REFUSALS_PER_HOUR;
+use crate::model::face::Face;
+use crate::model::public_ids::id_of;
 use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::tool::{Action, CONNECTIONS, Effect, Piece, Template};
@@ -336,11 +338,18 @@ fn find<'c>(
         return Ok(tool);
     }
     let names: Vec<&str> = config.tools.iter().map(|tool| tool.name.as_str()).collect();
-    let hint = match nearest(name, names.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if names.is_empty() => format!("`{}` has no tools", config.path.display()),
-        None if names.len() <= MAX_LISTED_TOOLS => format!("the tools are {}", names.join(", ")),
-        None => format!("`{}` shows them all", next_command.command(&["tools", "list"])),
+    let shipped = shipped_tool(name);
+    // A tool by the id that a contract has for it.
+    let served = shipped.map(|tool| tool.name).filter(|name| names.contains(name));
+    let near = served.or_else(|| nearest(name, names.iter().copied()));
+    let hint = match (shipped, near) {
+        (Some(tool), _) if served.is_none() => {
+            format!("`{}` is {}", tool.name, registry::to_serve(&tool))
+        }
+        (_, Some(near)) => format!("did you mean `{near}`?"),
+        _ if names.is_empty() => format!("`{}` has no tools", config.path.display()),
+        _ if names.len() <= MAX_LISTED_TOOLS => format!("the tools are {}", names.join(", ")),
+        _ => format!("`{}` shows them all", next_command.command(&["tools", "list"])),
     };
     Err(anyhow!(Usage(format!("there is no tool `{name}`"))).context(Hint(hint)))
 }
@@ -353,6 +362,9 @@ fn show<W: Write>(tool: &Tool, out: &mut Stdout<W>) -> std::io::Result<()> {
     out.line(&format!("  request  {}", request(tool)))?;
     out.line(&format!("  effect   {} ({})", effect(tool.effect), why(tool)))?;
     out.line(&format!("  needs    {}", needs(tool)))?;
+    for (face, whose) in [(Face::Arcade, "arcade"), (Face::Portia, "portia")] {
+        out.line(&format!("  {whose}   {}", id_of(tool, face)))?;
+    }
     let schema = registry::input_schema(tool);
     let required = schema.get("required").and_then(Value::as_array);
     for (name, param) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
@@ -416,6 +428,11 @@ fn describe(tool: &Tool, whole: bool) -> Value {
         "request": request(tool),
     });
     if whole && let Some(shown) = shown.as_object_mut() {
+        let ids = json!({
+            "arcade": id_of(tool, Face::Arcade),
+            "portia": id_of(tool, Face::Portia),
+        });
+        shown.insert("ids".into(), ids);
         let hints = registry::hints(tool);
         shown.insert("input_schema".into(), registry::input_schema(tool).into());
         shown.insert(

@@ -12,7 +12,7 @@ use super::findings::Findings;
 use super::read::{Named, Read, Tree, table};
 use super::span::{At, Text};
 use super::syntax::Value;
-use face::{ArgNamesTable, IdsTable, ReturnsTable, ToolkitEntry};
+use face::{ArgNamesTable, IdsTable, ReturnsTable, ToolNames, ToolkitEntry};
 use server::{ServerTable, StoreTable};
 use webhook::WebhookTable;
 
@@ -34,7 +34,7 @@ table! {
         /// Tools that are built in, by toolkit: a list of names, or `"*"` for all of a toolkit.
         "toolkits" => toolkits: Named<ToolkitEntry>,
         /// Named lists of tools: a server with HTTP serves the list `sales` at `/mcp/sales`.
-        "gateways" => gateways: Named<At<Vec<Text>>>,
+        "gateways" => gateways: Named<ToolNames>,
         /// Receivers of signed events about the connections of an application's users, by name.
         "webhooks" => webhooks: Named<WebhookTable>,
         /// Imported OpenAPI operations: not supported by this version yet.
@@ -426,6 +426,13 @@ table! {
         "tests" => tests: Vec<TestTable>,
     }
     later { "paginate", "each", "confirm" }
+}
+
+impl ToolTable {
+    /// Whether the tool is declared and not served.
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.disabled.as_ref().is_some_and(|disabled| disabled.value)
+    }
 }
 
 table! {

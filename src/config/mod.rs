@@ -53,7 +53,8 @@ use environment::{Found, FoundBy};
 use file::File;
 use findings::Findings;
 pub use lower::{
-    BuiltIn, RestRules, Toolkit, ToolkitTool, UnfitField, built_in, rest_provider, toolkit,
+    BuiltIn, RestRules, ShippedTool, Toolkit, ToolkitTool, UnfitField, built_in, rest_provider,
+    shipped_tool, toolkit,
 };
 pub use problem::{Problem, Problems, Severity};
 use read::Read as _;

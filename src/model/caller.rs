@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::UserId;
+use super::text::quoted;
 
 /// Namespace prefix of the keys in `[[server.auth.api_keys]]`.
 const KEY_PREFIX: &str = "key:";
@@ -22,6 +23,8 @@ pub struct Caller {
 impl Caller {
     /// Namespace of the users of this machine.
     pub const LOCAL: &'static str = "local";
+    /// Name of the user of this machine, if no other is given.
+    pub const DEFAULT_USER: &'static str = "default";
 
     /// The user of this machine, named by `--user`, `COUNTERSIGN_USER` or `default`.
     pub fn local(user: UserId) -> Self {
@@ -39,6 +42,14 @@ impl Caller {
     pub fn of(&self) -> &str {
         let name = self.namespace.strip_prefix(KEY_PREFIX);
         name.filter(|name| *name != Self::LOCAL && !name.contains("://")).unwrap_or(&self.namespace)
+    }
+
+    /// Option by which a command on this machine means this user, as a shell reads it; `None` for
+    /// the user whom commands mean without it, and for users of an application or an issuer.
+    pub fn user_option(&self) -> Option<String> {
+        let is_named = self.is_local() && self.user.as_str() != Self::DEFAULT_USER;
+        // Joined by `=`, since a user id may begin with a dash.
+        is_named.then(|| quoted(&format!("--user={}", self.user)).into_owned())
     }
 
     /// Namespace of the users that the API key of this name vouches for.

@@ -13,6 +13,7 @@ use super::event::CallOutcome;
 use super::id::BadAccountName;
 use super::request_problem::RequestProblem;
 use super::result::Remark;
+use super::unasked_place::UnaskedPlace;
 use super::{AccountName, InvalidArguments, ProviderId, Scopes, ToolName};
 
 /// A call that did not run, or whose API refused it. A missing consent is no failure, see
@@ -104,7 +105,7 @@ pub enum FailureKind {
 }
 
 /// Failure that the code of a tool reports.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum CodeFailure {
     /// The model may call again, with other arguments. The text is the tool's own, fit to be quoted.
     Soft(String),
@@ -147,6 +148,8 @@ pub enum AccountProblem {
         name: AccountName,
         nearest: String,
         connected: Vec<String>,
+        /// Place at which the user connects another one.
+        unasked_place: UnaskedPlace,
     },
 }
 

@@ -58,6 +58,7 @@ pub mod signing_keys;
 pub mod text;
 pub mod time;
 pub mod tool;
+pub mod unasked_place;
 pub mod uuid;
 pub mod verification;
 pub mod webhook;

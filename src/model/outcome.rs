@@ -2,6 +2,7 @@
 
 use super::authorization::AuthorizationName;
 use super::event::CallOutcome;
+use super::unasked_place::UnaskedPlace;
 use super::{
     AccountName, Failure, InputRequired, ProviderId, Question, Scopes, Time, ToolName, ToolResult,
 };
@@ -54,6 +55,7 @@ pub struct Refused {
     pub tool: ToolName,
     pub scopes: Scopes,
     pub because: UnaskedBecause,
+    pub unasked_place: UnaskedPlace,
 }
 
 /// Why the server does not request a needed consent.
@@ -96,6 +98,7 @@ pub struct ConnectPrompt {
     /// Whether the link stops working when this server ends, because nothing else on this machine
     /// answers it.
     pub ends_with_server: bool,
+    pub unasked_place: UnaskedPlace,
     /// Why the previous consent has ended, as a fragment:
     /// `expired 14:58 UTC; Acme gave no refresh token`.
     pub ended: Option<Box<str>>,

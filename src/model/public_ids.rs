@@ -1,11 +1,12 @@
 //! Ids of tools in other products' contracts, and how clients write them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Tool;
 use super::face::Face;
 
-/// The ids of all tools in one contract.
+/// The ids of all tools in one contract. An id goes before another tool's name and before the id
+/// made from it, so that other `ids` in `tools.toml` end what makes two tools one.
 #[derive(Debug)]
 pub struct PublicIds {
     /// The id of each tool, in the order of the registry.
@@ -16,17 +17,34 @@ pub struct PublicIds {
 impl PublicIds {
     /// Reads the ids of these tools.
     pub fn of<'t>(tools: impl Iterator<Item = &'t Tool>, face: Face) -> Self {
+        Self::from_names(
+            tools.map(|tool| (tool.name.as_str(), tool.faces.at(face).id.as_deref())),
+            face,
+        )
+    }
+
+    /// Like [`Self::of`], from each tool's name and the id that is written for it.
+    pub fn from_names<'t>(
+        tools: impl Iterator<Item = (&'t str, Option<&'t str>)>,
+        face: Face,
+    ) -> Self {
+        let tools: Vec<_> = tools.collect();
+        let ids: Vec<String> = tools.iter().map(|(name, id)| public_id(name, *id, face)).collect();
         let mut by_key: HashMap<String, Vec<usize>> = HashMap::new();
-        let mut ids = Vec::new();
-        for (at, tool) in tools.enumerate() {
-            let id = id(tool, face);
-            for written in [&*id, &*made(tool.name.as_str(), face), tool.name.as_str()] {
-                let found = by_key.entry(key(written, face)).or_default();
+        for (at, id) in ids.iter().enumerate() {
+            by_key.entry(key(id, face)).or_default().push(at);
+        }
+        let taken: HashSet<String> = by_key.keys().cloned().collect();
+        for (at, (name, _)) in tools.into_iter().enumerate() {
+            for key in [key(&made(name, face), face), key(name, face)] {
+                if taken.contains(&key) {
+                    continue;
+                }
+                let found = by_key.entry(key).or_default();
                 if !found.contains(&at) {
                     found.push(at);
                 }
             }
-            ids.push(id);
         }
         Self { ids, by_key }
     }
@@ -43,10 +61,14 @@ impl PublicIds {
     }
 }
 
-/// Returns a tool's id in a contract: the one in `tools.toml`, or one made from its name.
-fn id(tool: &Tool, face: Face) -> String {
-    let written = tool.faces.at(face).id.clone();
-    written.unwrap_or_else(|| made(tool.name.as_str(), face))
+/// Returns a tool's id in a contract.
+pub fn id_of(tool: &Tool, face: Face) -> String {
+    public_id(tool.name.as_str(), tool.faces.at(face).id.as_deref(), face)
+}
+
+/// Returns the id in a contract of a tool of this name: the one that is written for it, or one made from its name.
+pub fn public_id(name: &str, written: Option<&str>, face: Face) -> String {
+    written.map_or_else(|| made(name, face), str::to_owned)
 }
 
 /// Makes an id from a tool's name, whose first word becomes the toolkit.
@@ -105,6 +127,27 @@ mod tests {
             assert_eq!(made(name, Face::Arcade), arcade);
             assert_eq!(made(name, Face::Portia), portia);
         }
+    }
+
+    /// Without it, the advice to write other `ids` would lead back to the same error.
+    #[test]
+    fn an_id_goes_before_the_name_of_another_tool() {
+        let (plain, mine) = (("notes_list", None), ("notes-list", Some("My.Notes")));
+        for tools in [[plain, mine], [mine, plain]] {
+            let ids = PublicIds::from_names(tools.into_iter(), Face::Arcade);
+            let found = |written| ids.find(written, Face::Arcade).iter().map(|at| tools[*at].0);
+            for written in ["Notes.List", "notes_list", "notes-list"] {
+                assert!(found(written).eq(["notes_list"]), "{written}");
+            }
+            assert!(found("My.Notes").eq(["notes-list"]));
+        }
+        let alike = [plain, ("notes-list", None)];
+        let ids = PublicIds::from_names(alike.into_iter(), Face::Arcade);
+        assert_eq!(ids.find("Notes.List", Face::Arcade), [0, 1]);
+        // Neither is the other's id.
+        let others = [("a_b", Some("X.Y")), ("a-b", Some("Y.Z"))];
+        let ids = PublicIds::from_names(others.into_iter(), Face::Arcade);
+        assert_eq!(ids.find("A.B", Face::Arcade), [0, 1]);
     }
 
     #[test]

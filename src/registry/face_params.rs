@@ -3,7 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::schema::{account, is_required, schema_of, with_account};
-use crate::model::face::{Face, RenamedParams};
+use crate::model::arguments::Mismatch;
+use crate::model::face::{Face, NamesAtFace, RenamedParams};
+use crate::model::text::nearest;
 use crate::model::tool::{Input, Kind, Param};
 use crate::model::{InvalidArguments, Tool};
 
@@ -68,12 +70,56 @@ pub fn face_problems(tool: &Tool, face: Face, problem: InvalidArguments) -> Inva
     match problem {
         InvalidArguments::Unfit { tool, mut problems } => {
             for problem in &mut problems {
-                problem.name = names.to_theirs(&problem.name).to_owned();
+                match &mut problem.mismatch {
+                    // The name is the client's own, and no parameter.
+                    Mismatch::Unknown { nearest, known } => {
+                        rename_known(names, &problem.name, nearest, known);
+                    }
+                    mismatch => {
+                        let renamed = names.args.iter().find(|it| it.ours.contains(&problem.name));
+                        let Some(RenamedParams { ours, theirs }) = renamed else { continue };
+                        problem.name.clone_from(theirs);
+                        if let (Mismatch::Missing { description, .. }, 2..) = (mismatch, ours.len())
+                        {
+                            *description = Some(format!("Written as `{}`", ours.join("/")));
+                        }
+                    }
+                }
             }
+            // Two parameters that the contract joins are one missing argument to its clients.
+            let mut told: Vec<String> = Vec::new();
+            problems.retain(|problem| {
+                let is_missing = matches!(problem.mismatch, Mismatch::Missing { .. });
+                let is_told = is_missing && told.contains(&problem.name);
+                if is_missing {
+                    told.push(problem.name.clone());
+                }
+                !is_told
+            });
             InvalidArguments::Unfit { tool, problems }
         }
         InvalidArguments::TooLarge(_) | InvalidArguments::NotAnObject { .. } => problem,
     }
+}
+
+/// Gives the parameters of a tool, among which an unknown name is not, their names in a contract.
+fn rename_known(
+    names: &NamesAtFace,
+    written: &str,
+    near: &mut Option<String>,
+    known: &mut Vec<String>,
+) {
+    let theirs = |ours: &str| names.to_theirs(ours).to_owned();
+    let mut shown: Vec<String> = Vec::with_capacity(known.len());
+    for name in known.iter().map(|name| theirs(name)) {
+        // Two parameters that are joined have one name.
+        if !shown.contains(&name) {
+            shown.push(name);
+        }
+    }
+    let similar = nearest(written, shown.iter().map(String::as_str)).map(str::to_owned);
+    *near = similar.or_else(|| near.as_deref().map(theirs));
+    *known = shown;
 }
 
 /// The first of two parameters that are joined.

@@ -8,6 +8,7 @@ mod arguments;
 mod built_in;
 mod face_params;
 mod schema;
+mod unknown;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -16,13 +17,13 @@ use serde_json::{Map, Value};
 
 use crate::model::face::Face;
 use crate::model::public_ids::PublicIds;
-use crate::model::text::nearest;
 use crate::model::{Principal, ProviderId, Scopes, Tool, ToolName};
 
 pub use arguments::{Accepted, accept, envelope};
 pub use built_in::{BuiltInTool, CONNECTIONS_TOOL, accept_connections};
 pub use face_params::{face_params, face_problems, face_schema};
 pub use schema::{Hints, hints, input_schema, is_required};
+pub use unknown::{UnknownTool, Unserved, to_serve};
 
 /// All tools that this process serves.
 #[derive(Debug, Default)]
@@ -60,14 +61,6 @@ pub enum NotOffered {
     Ambiguous { first: String, second: String },
 }
 
-/// No tool of this name exists for the caller.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no tool of that name{}", nearest.as_ref().map(|name| format!(", did you mean `{name}`?")).unwrap_or_default())]
-pub struct UnknownTool {
-    /// The most similar name, if one is similar.
-    pub nearest: Option<String>,
-}
-
 impl Registry {
     /// Creates a registry. Configuration makes names unique; of two tools with one name, the first
     /// stays.
@@ -89,7 +82,7 @@ impl Registry {
             .get(name)
             .and_then(|at| self.entries.get(*at))
             .filter(|entry| entry.tool.admits(principal))
-            .ok_or_else(|| UnknownTool { nearest: self.nearest(name, principal) })
+            .ok_or_else(|| self.unknown(name, None, principal))
     }
 
     /// All tools, sorted by name.
@@ -133,13 +126,7 @@ impl Registry {
                 first: first.entry.tool.name.to_string(),
                 second: second.entry.tool.name.to_string(),
             }),
-            (None, _) => {
-                let ids = self.public_ids(face);
-                let visible = self.entries.iter().enumerate();
-                let visible = visible.filter(|(_, entry)| entry.tool.admits(principal));
-                let nearest = nearest(written, visible.map(|(at, _)| ids.id(at)));
-                Err(UnknownTool { nearest: nearest.map(str::to_owned) }.into())
-            }
+            (None, _) => Err(self.unknown(written, Some(face), principal).into()),
         }
     }
 
@@ -188,23 +175,6 @@ impl Registry {
     pub fn is_for_everybody(&self) -> bool {
         self.entries.iter().all(|entry| entry.tool.allow.is_none())
     }
-
-    fn nearest(&self, name: &str, principal: &Principal) -> Option<String> {
-        let visible = || self.entries_for(principal).map(|entry| entry.tool.name.as_str());
-        let unprefixed = visible().filter(|own| is_prefixed(name, own)).max_by_key(|own| own.len());
-        unprefixed.or_else(|| nearest(name, visible())).map(str::to_owned)
-    }
-}
-
-/// Whether `name` is `own` behind a prefix that a host adds, such as `mcp__countersign__` or
-/// `functions.`.
-fn is_prefixed(name: &str, own: &str) -> bool {
-    name.len().checked_sub(own.len()).is_some_and(|at| {
-        let split = name.split_at_checked(at);
-        split.is_some_and(|(prefix, rest)| {
-            rest.eq_ignore_ascii_case(own) && prefix.ends_with(|c: char| !c.is_alphanumeric())
-        })
-    })
 }
 
 impl Entry {

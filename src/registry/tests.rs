@@ -111,6 +111,47 @@ fn an_unknown_tool_is_answered_with_the_nearest_name() {
     assert_eq!(nearest(&"github_star_repo".repeat(1_000_000)), None);
 }
 
+/// A user who is not the operator must not learn whether `allow` hides the tool.
+#[test]
+fn a_tool_of_a_toolkit_that_is_not_served_is_named_without_telling_of_a_hidden_one() {
+    let hidden = || Tool { allow: Some(Vec::new()), ..tool("github_star_repo", vec![]) };
+    let without = Registry::new(vec![tool("weather", vec![])]);
+    let with = Registry::new(vec![tool("weather", vec![]), hidden()]);
+    let caller = Caller { namespace: "key:app".into(), user: UserId::new("bob") };
+    let bob = Principal::signed_in(caller, [].into());
+    for written in ["github_star_repo", "Github.StarRepo", "github_star_rep"] {
+        let said = |registry: &Registry| registry.get(written, &bob).unwrap_err().to_string();
+        assert_eq!(said(&with), said(&without), "{written}");
+        let offered = |registry: &Registry| {
+            registry.offer(Face::Arcade, written, &bob).unwrap_err().to_string()
+        };
+        assert_eq!(offered(&with), offered(&without), "{written}");
+    }
+    let said = without.get("Github.StarRepo", &bob).unwrap_err().to_string();
+    assert!(said.contains("`github_star_repo`") && !said.contains("toml"), "{said}");
+    let said = without.get("Github.StarRepo", &ana()).unwrap_err().to_string();
+    assert!(said.contains("`github = [\"star_repo\"]`"), "{said}");
+}
+
+#[test]
+fn a_tool_under_the_name_of_another_contract_is_the_one_that_is_meant() {
+    let registry = Registry::new(vec![named_at("github_star_repo", "Github.StarRepo")]);
+    let nearest = |face, written: &str| match registry.offer(face, written, &ana()) {
+        Err(NotOffered::Unknown(unknown)) => unknown.nearest,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        nearest(Face::Portia, "Github.StarRepo").as_deref(),
+        Some("countersign:github:star_repo")
+    );
+    assert_eq!(
+        nearest(Face::Arcade, "portia:github::star_repo").as_deref(),
+        Some("Github.StarRepo")
+    );
+    let unknown = registry.get("Github.StarRepo", &ana()).unwrap_err();
+    assert_eq!(unknown.nearest.as_deref(), Some("github_star_repo"));
+}
+
 #[test]
 fn schemas_are_made_when_asked_for_and_once() {
     let registry = Registry::new(vec![tool("t", vec![param("a", Kind::String)])]);
@@ -393,7 +434,10 @@ fn a_client_of_a_contract_finds_a_tool_by_every_spelling_of_its_id() {
         assert_eq!(found(written), Ok("Github.SetStarred".into()), "{written}");
     }
     assert_eq!(found("Countersign.Whoami"), Ok("Countersign.Whoami".into()));
-    let unknown = NotOffered::Unknown(UnknownTool { nearest: Some("Github.SetStarred".into()) });
+    let unknown = NotOffered::Unknown(UnknownTool {
+        nearest: Some("Github.SetStarred".into()),
+        shipped: None,
+    });
     assert_eq!(found("Github.SetStared"), Err(unknown));
     let at_once = |id: &str| registry.find_offer(Face::Arcade, id, &ana()).map(|offer| offer.id);
     assert_eq!(at_once("Github.StarRepo"), Some("Github.SetStarred"));

@@ -7,12 +7,13 @@ use serde_json::{Map, Value, json};
 use super::consent::details;
 use super::failure_text;
 use crate::broker::accounts::list::{Account, AccountState};
-use crate::broker::ready::connections::Connections;
+use crate::broker::ready::connections::{Connections, UnknownName};
 use crate::broker::ready::{ConsentState, ProviderConsent};
 use crate::model::authorization::MAX_REFUSALS_PER_HOUR;
 use crate::model::text::{label, sentence, shown};
 use crate::model::time::utc;
 use crate::model::{ConnectPrompt, PromptReason, ToolName};
+use crate::registry::{UnknownTool, Unserved, to_serve};
 
 /// Most characters of an account's label.
 const MAX_LABEL_CHARS: usize = 200;
@@ -61,12 +62,20 @@ pub fn connections_text(connections: &Connections, how_to_connect: &str) -> Stri
         let _ = writeln!(text, "Ready to run: {}.", list(ready));
     }
     for unknown in unknown {
-        let name = label(&unknown.name);
-        let near = unknown.nearest.as_ref();
-        let near = near.map(|near| format!(" Did you mean `{near}`?")).unwrap_or_default();
-        let _ = writeln!(text, "There is no tool {name}.{near}");
+        let _ = writeln!(text, "There is no tool {}.{}", label(&unknown.name), meant(unknown));
     }
     text.trim_end().to_owned()
+}
+
+/// Says which tool is probably meant by a name; empty, or begins with a space.
+fn meant(unknown: &UnknownName) -> String {
+    match &unknown.meant {
+        UnknownTool { shipped: Some(Unserved::ForOperator(tool)), .. } => {
+            format!(" `{}` is {}.", tool.name, to_serve(tool))
+        }
+        UnknownTool { nearest: Some(near), .. } => format!(" Did you mean `{near}`?"),
+        UnknownTool { nearest: None, .. } => String::new(),
+    }
 }
 
 /// Returns the data, for the output schema of the tool `connections`.

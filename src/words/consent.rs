@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::model::authorization::MAX_REFUSALS_PER_HOUR;
 use crate::model::text::quoted;
+use crate::model::unasked_place::UnaskedPlace;
 use crate::model::{ConnectPrompt, PromptReason, Refused};
 
 /// Says which consent is needed and why, without the link.
@@ -70,12 +71,27 @@ pub(super) fn details(prompt: &ConnectPrompt) -> String {
 }
 
 /// Returns the command that connects the account without a host.
-fn login_command(ConnectPrompt { provider, account, .. }: &ConnectPrompt) -> String {
-    if account.is_default() {
-        return format!("countersign auth login {provider}");
+fn login_command(ConnectPrompt { provider, account, unasked_place, .. }: &ConnectPrompt) -> String {
+    let mut command = format!("countersign auth login {provider}");
+    if !account.is_default() {
+        // Joined by `=`, since a name may begin with a dash.
+        let _ = write!(command, " {}", quoted(&format!("--account={account}")));
     }
-    // Joined by `=`, since a name may begin with a dash.
-    format!("countersign auth login {provider} {}", quoted(&format!("--account={account}")))
+    if let UnaskedPlace::Command { user: Some(user) } = unasked_place {
+        let _ = write!(command, " {user}");
+    }
+    command
+}
+
+/// Names the command or the page by which a user connects an account of their own accord.
+pub(super) fn place(place: &UnaskedPlace) -> String {
+    match place {
+        UnaskedPlace::ConnectionsPage => "on this server's page /connections".into(),
+        UnaskedPlace::Command { user } => {
+            let user = user.as_ref().map(|user| format!(" {user}")).unwrap_or_default();
+            format!("with Countersign's command `auth login{user}`")
+        }
+    }
 }
 
 fn asked_for(prompt: &ConnectPrompt) -> String {
@@ -95,12 +111,14 @@ pub fn how_to_connect(prompt: &ConnectPrompt) -> &'static str {
 }
 
 /// Says that the user has refused more than once; a tool that keeps asking wears users down.
-pub fn consent_refused(Refused { title, provider, tool, account, .. }: &Refused) -> String {
+pub fn consent_refused(refused: &Refused) -> String {
+    let Refused { title, provider, tool, account, .. } = refused;
     let account = match account {
         account if account.is_default() => String::new(),
         account => format!(" for the account `{account}`"),
     };
     format!(
-        "{title} access{account} is needed before {tool} can run, but the user has refused it {MAX_REFUSALS_PER_HOUR} times within the last hour, so they are not asked again. Do not call this tool again unless the user wants to. A user who changes their mind can connect `{provider}` with Countersign's command `auth login`, or wait until the hour is over."
+        "{title} access{account} is needed before {tool} can run, but the user has refused it {MAX_REFUSALS_PER_HOUR} times within the last hour, so they are not asked again. Do not call this tool again unless the user wants to. A user who changes their mind can connect `{provider}` {}, or wait until the hour is over.",
+        place(&refused.unasked_place)
     )
 }

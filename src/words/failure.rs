@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::arguments;
+use super::consent::place;
 use super::remark::remark;
 use crate::model::failure::{
     AccountProblem, AnswerProblem, Answered, ApiRefusal, CodeFailure, FilterProblem, LinkProblem,
@@ -15,6 +16,7 @@ use crate::model::failure::{
 };
 use crate::model::request_problem::{HeaderProblem, PathProblem, RequestProblem};
 use crate::model::text::sentence;
+use crate::model::unasked_place::UnaskedPlace;
 use crate::model::{Failure, FailureKind, ProviderId, ToolName};
 use crate::net::status_words;
 
@@ -75,10 +77,7 @@ pub fn failure_text(failure: &Failure) -> String {
         }
         FailureKind::ReportedByApi(answered) => quoting(answered),
         FailureKind::ToolFailed { tool, failure: code, may_have_run } => {
-            let earlier = |kind: &FailureKind| {
-                failure_text(&Failure { kind: kind.clone(), ..failure.clone() })
-            };
-            tool_failed(tool, code, *may_have_run, earlier)
+            tool_failed(tool, code, *may_have_run, failure)
         }
         FailureKind::UnusableAnswer { answered, problem } => unusable(answered, problem),
         FailureKind::FilterFailed { answered, tool, key, problem, cause } => format!(
@@ -93,13 +92,16 @@ fn tool_failed(
     tool: &ToolName,
     failure: &CodeFailure,
     may_have_run: bool,
-    words: impl Fn(&FailureKind) -> String,
+    whole: &Failure,
 ) -> String {
     match failure {
         CodeFailure::Soft(message) if may_have_run => {
             format!("{tool} reports: “{message}”. {}", had_changed(tool))
         }
-        CodeFailure::AfterEffect(kind) => format!("{} {}", words(kind), had_changed(tool)),
+        CodeFailure::AfterEffect(kind) => {
+            let earlier = Failure { kind: (**kind).clone(), ..whole.clone() };
+            format!("{} {}", failure_text(&earlier), had_changed(tool))
+        }
         CodeFailure::AskedAfterEffect => format!(
             "{tool} needs an answer of its user, which it should have asked for before. {} Tell the user.",
             had_changed(tool)
@@ -139,10 +141,20 @@ fn account(problem: &AccountProblem) -> String {
             "The user has connected several {title} accounts: {}. Call this tool again with the name of one of them as `account`; if it is not clear which is meant, ask the user.",
             connected.join(", ")
         ),
-        AccountProblem::Mistyped { title, name, nearest, connected } => format!(
-            "There is no {title} account `{name}`. Did you mean `{nearest}`? Connected: {}. Call this tool again with one of these names as `account`. To connect another account under the name `{name}`, the user does so on this server's page /connections, or with Countersign's command `auth login`.",
-            connected.join(", ")
+        AccountProblem::Mistyped { title, name, nearest, connected, unasked_place } => format!(
+            "There is no {title} account `{name}`. Did you mean `{nearest}`? Connected: {}. Call this tool again with one of these names as `account`. To connect another account under the name `{name}`, the user does so {}.",
+            connected.join(", "),
+            places(unasked_place)
         ),
+    }
+}
+
+/// Names all places where a user connects one more account.
+fn places(other: &UnaskedPlace) -> String {
+    let page = place(&UnaskedPlace::ConnectionsPage);
+    match other {
+        UnaskedPlace::ConnectionsPage => page,
+        UnaskedPlace::Command { .. } => format!("{page}, or {}", place(other)),
     }
 }
 

@@ -132,6 +132,45 @@ fn a_tool_is_shown_as_the_model_sees_it() {
     let (_, stdout, _) = show(&[]);
     assert!(stdout.contains("  id (integer): Which."), "{stdout}");
     assert!(stdout.contains("Reads.") && !stdout.contains('\u{1b}'), "{stdout:?}");
+    assert_eq!(
+        shown["ids"],
+        json!({"arcade": "Countersign.Read", "portia": "countersign:tools:read"})
+    );
+    assert!(stdout.contains("  arcade   Countersign.Read\n"), "{stdout}");
+    assert!(stdout.contains("  portia   countersign:tools:read\n"), "{stdout}");
+}
+
+#[test]
+fn a_toolkit_is_shown_with_the_ids_of_both_contracts() {
+    let show = |arguments: &[&str]| {
+        let (code, stdout, stderr) =
+            run(countersign().args(["toolkits", "show", "github"]).args(arguments));
+        assert_eq!(code, 0, "{stderr}");
+        stdout
+    };
+    let text = show(&[]);
+    for ids in [
+        "Arcade's clients: Github.StarRepo; Portia's: portia:github::star_repo\n",
+        "Arcade's clients: Github.GetRepository; Portia's: countersign:github:get_repo\n",
+    ] {
+        assert!(text.contains(ids), "{ids}: {text}");
+    }
+    let shown: Value = serde_json::from_str(&show(&["--json"])).unwrap();
+    let tools = shown["tools"].as_array().unwrap();
+    assert!(tools.iter().all(|tool| tool["arcade"].is_string() && tool["portia"].is_string()));
+}
+
+#[test]
+fn a_call_of_a_tool_that_no_toolkit_was_asked_for_says_which_line_serves_it() {
+    let folder = folder();
+    for name in ["github_star_repo", "Github.StarRepo", "portia:github::star_repo"] {
+        for verb in ["call", "show"] {
+            let mut command = countersign();
+            let (code, _, stderr) = run(command.current_dir(&folder).args(["tools", verb, name]));
+            assert_eq!(code, 2, "{stderr}");
+            assert!(stderr.contains("e.g. `github = [\"star_repo\"]`"), "{stderr}");
+        }
+    }
 }
 
 #[test]

@@ -237,7 +237,7 @@ async fn a_person_who_is_at_the_provider_when_the_host_closes_comes_back() {
         assert!(page.text.contains("is connected"), "{end:?}: {}", page.text);
         // The page offers no action that would need a process that is gone.
         assert!(!page.text.contains("value=\"disconnect\""), "{end:?}: {}", page.text);
-        assert!(page.text.contains("countersign auth revoke acme"), "{end:?}: {}", page.text);
+        assert!(page.text.contains("countersign auth revoke acme --user=ana"), "{}", page.text);
         until_gone(&machine.data());
         assert!(runs(&mut machine.server("ana")), "{end:?}");
     }
@@ -385,7 +385,7 @@ async fn without_a_keeper_the_link_says_that_it_ends_with_the_server() {
     let mut session = machine.server("ana");
     let text = session.failure("read", &json!({}));
     assert!(text.contains("works only while this server runs"), "{text}");
-    assert!(text.contains("`countersign auth login acme`"), "{text}");
+    assert!(text.contains("`countersign auth login acme --user=ana`"), "{text}");
     assert_eq!(machine.processes(), [session.pid()]);
     end_by(End::Kill, session);
     assert!(machine.processes().is_empty());

@@ -11,6 +11,7 @@ use crate::broker::grant::access::AccessError;
 use crate::broker::grant::known::described;
 use crate::model::failure::AccountProblem;
 use crate::model::text::nearest;
+use crate::model::unasked_place::UnaskedPlace;
 use crate::model::{AccountName, Authorization, Caller, Grant, Provider};
 use crate::store::Held;
 
@@ -106,6 +107,7 @@ impl Accounts {
             name: account,
             nearest,
             connected: described(&known),
+            unasked_place: UnaskedPlace::of(caller),
         }))
     }
 }

@@ -144,11 +144,12 @@ impl HttpRequest<'_> {
         let mut action = action.map_err(not_built)?;
         // A token, or what an answer says, must not go over the network in the clear because an API
         // names an `http://` address. Where the operator has written one, it is their choice.
-        if action.origin.scheme() == "http" && !is_written(context, &action.origin, held.as_deref())
-        {
+        let is_named = is_named(context, &action.origin, held.as_deref());
+        let is_written = is_written(context, &action.origin, held.as_deref());
+        if is_named && action.origin.scheme() == "http" && !is_written {
             return Err(not_built(RequestProblem::Address));
         }
-        action.is_untrusted = !is_named(context, &action.origin, held.as_deref());
+        action.is_untrusted = !is_named;
         let had_changed = context.has_changed.load(Ordering::Relaxed);
         let changes = !matches!(action.method, Method::Get | Method::Head);
         context.asks(crate::net::host_of(&action.origin));

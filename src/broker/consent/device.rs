@@ -56,7 +56,12 @@ pub enum DeviceError {
     #[error(
         "`{before}` was connected until now, and you have signed in as `{now}`; nothing was changed"
     )]
-    OtherAccount { before: String, now: String },
+    OtherAccount {
+        before: String,
+        now: String,
+        /// Command that ends the earlier account.
+        revoke: String,
+    },
     /// An operator ended all access of this user after the code was handed out.
     #[error("all access of this user was ended since the code was handed out; nothing was kept")]
     AccessEnded,
@@ -79,7 +84,7 @@ impl DeviceError {
             Self::Expired | Self::Denied | Self::AccessEnded | Self::Ending => {
                 "run the command again for a new code".into()
             }
-            Self::OtherAccount { .. } => "sign in as before, disconnect that account first with `countersign auth revoke`, or keep both with `--account NAME`".into(),
+            Self::OtherAccount { revoke, .. } => format!("sign in as before, disconnect that account first with `{revoke}`, or keep both with `--account NAME`"),
         }
     }
 }
@@ -206,7 +211,8 @@ impl Consents {
                 record(ConsentOutcome::PreviousAccountKept);
                 self.discard_of(client, &grant, Unnamed::MayBeSame);
                 let now = grant.identity.map(|identity| identity.words());
-                return Err(DeviceError::OtherAccount { before, now: now.unwrap_or_else(unnamed) });
+                let (now, revoke) = (now.unwrap_or_else(unnamed), revoke_command(caller, provider));
+                return Err(DeviceError::OtherAccount { before, now, revoke });
             }
             Err(error) => {
                 record(ConsentOutcome::Lost);
@@ -238,4 +244,10 @@ impl Consents {
             }
         }
     }
+}
+
+/// Returns the command by which this user disconnects the provider.
+fn revoke_command(caller: &Caller, provider: &Provider) -> String {
+    let user = caller.user_option().map(|user| format!(" {user}")).unwrap_or_default();
+    format!("countersign auth revoke {}{user}", provider.id)
 }

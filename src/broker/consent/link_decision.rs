@@ -15,6 +15,7 @@ use crate::model::authorization::{
 use crate::model::consent_plan::{ConsentMethod, ConsentPlan};
 use crate::model::principal::BrowserProof;
 use crate::model::requester::{AskedBy, Requesters};
+use crate::model::unasked_place::UnaskedPlace;
 use crate::model::{
     Authorization, ConnectPrompt, Grant, PromptReason, Scopes, Standing, Time, ToolName, scope,
     secret,
@@ -247,6 +248,7 @@ impl LinkRequest<'_> {
             lives_minutes: minutes_left(authorization, now),
             notice: None,
             ends_with_server: false,
+            unasked_place: UnaskedPlace::of(&self.connection.caller),
             ended: grant.and_then(|grant| self.past_end(grant, now)),
         }
     }

@@ -32,6 +32,8 @@ pub struct Invitation {
     pub tools: Vec<ToolName>,
     /// The end user who will own the account.
     pub user: String,
+    /// Option by which a command on this machine means that user.
+    pub user_option: Option<String>,
     /// How the browser is known to be the user's.
     pub proof: Proof,
     /// Name of the account, if it is not the default one.
@@ -203,6 +205,7 @@ impl Consents {
             requesters: request.requesters.clone(),
             tools: request.tools.iter().cloned().collect(),
             user: link.caller.user.to_string(),
+            user_option: link.caller.user_option(),
             proof: Proof::of(&link.browser_proof),
             away: request.away,
             later: request.later.iter().map(|it| (it.tool.clone(), it.run_at)).collect(),

@@ -29,8 +29,8 @@ pub struct Connections {
 pub struct UnknownName {
     /// Cut, on one line.
     pub name: String,
-    /// The most similar name, if one is similar.
-    pub nearest: Option<String>,
+    /// The tool that is probably meant.
+    pub meant: UnknownTool,
 }
 
 impl Broker {
@@ -114,8 +114,8 @@ impl Broker {
                 Err(_) if name == CONNECTIONS => {}
                 Ok(entry) if known.contains(&entry.tool().name) => {}
                 Ok(entry) => known.push(entry.tool().name.clone()),
-                Err(UnknownTool { nearest }) => {
-                    let name = UnknownName { name: shown(name, MAX_NAME_CHARS), nearest };
+                Err(meant) => {
+                    let name = UnknownName { name: shown(name, MAX_NAME_CHARS), meant };
                     if !unknown.contains(&name) {
                         unknown.push(name);
                     }

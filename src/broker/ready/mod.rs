@@ -17,7 +17,7 @@ mod token;
 
 pub(super) use memo::Answers;
 pub use token::HandedOut;
-pub(super) use token::gets_token;
+pub(super) use token::{LoggedWithheld, gets_token};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,7 @@ use crate::broker::ready::{Asking, ConsentState, ProviderConsent};
 use crate::broker::{Broker, Catalogue};
 use crate::model::credential::Credential;
 use crate::model::scheduled::{NotRun, ScheduledCall, ScheduledConsent, fingerprint};
+use crate::model::unasked_place::UnaskedPlace;
 use crate::model::{AccountName, Caller, Outcome, Refused, Tool, UnaskedBecause};
 use crate::registry::{Accepted, accept};
 
@@ -52,6 +53,7 @@ impl Broker {
             tool: tool.name.clone(),
             scopes: need.scopes,
             because,
+            unasked_place: UnaskedPlace::of(&principal.caller),
         })))
     }
 

@@ -42,12 +42,15 @@ impl Written {
 }
 
 /// Warns about tools beyond the limits of hosts and model providers, some of which then refuse or
-/// cut all tools.
-pub(super) fn tables(tools: &Named<Box<ToolTable>>, server: &str, find: &mut Findings<'_>) {
-    let is_enabled =
-        |table: &ToolTable| !table.disabled.as_ref().is_some_and(|disabled| disabled.value);
-    let enabled = tools.entries.iter().filter(|(_, table)| is_enabled(table));
-    count(enabled.clone().count(), find);
+/// cut all tools. `has_toolkits`: whether `[toolkits]` asks for tools, or tries to.
+pub(super) fn tables(
+    tools: &Named<Box<ToolTable>>,
+    has_toolkits: bool,
+    server: &str,
+    find: &mut Findings<'_>,
+) {
+    let enabled = tools.entries.iter().filter(|(_, table)| !table.is_disabled());
+    count(enabled.clone().count(), has_toolkits, find);
     for (name, table) in enabled {
         names(name, server, find);
         if let Some(text) = &table.description {
@@ -94,16 +97,18 @@ pub(super) fn instructions(text: &Text, find: &mut Findings<'_>) {
     }
 }
 
-fn count(count: usize, find: &mut Findings<'_>) {
+fn count(count: usize, has_toolkits: bool, find: &mut Findings<'_>) {
     // The tools may be in a part that could not be read.
     let has_errors = find.has_errors();
     let mut warn = |message: String, hint: String| {
         find.whole(Severity::Warning, "tools::count", message).hint(hint);
     };
-    if count == 0 && !has_errors {
+    if count == 0 && has_toolkits {
+        // A toolkit without tools is reported at its own line.
+    } else if count == 0 && !has_errors {
         warn(
             "there are no tools in this file".into(),
-            "add one: [tools.NAME] with `description` and `request`".into(),
+            "add one: [tools.NAME] with `description` and `request`, or a toolkit such as `github = \"*\"` in [toolkits]".into(),
         );
     } else if count > MAX_TOOLS {
         warn(

@@ -32,6 +32,7 @@ mod scope_rule;
 mod secret;
 mod server;
 mod server_auth;
+mod shipped;
 mod template;
 mod tool;
 mod toolkits;
@@ -58,7 +59,7 @@ use allow::Callers;
 use provider::Known;
 pub use rest_provider::{RestRules, rest_provider};
 pub use rest_request::UnfitField;
-pub use toolkits::{Toolkit, ToolkitTool, toolkit};
+pub use shipped::{ShippedTool, Toolkit, ToolkitTool, shipped_tool, toolkit};
 pub use unconfigured::{BuiltIn, built_in};
 
 /// Content of a file; complete only if no error was found.
@@ -137,8 +138,8 @@ pub(super) fn lower(
 /// The tools of a file and of the program.
 struct LoweredTools {
     tools: Vec<Tool>,
-    /// Names in `[tools]` and of tools that are code, those of disabled ones included.
-    own: Vec<String>,
+    /// Those in `[tools]` and those that are code.
+    own: gateways::OwnTools,
     /// Places of the names in `[tools]`.
     spans: HashMap<String, Span>,
 }
@@ -153,12 +154,13 @@ fn tools_of(
 ) -> LoweredTools {
     let settings = code::settings(&mut written, code);
     if around.depth == Depth::Check {
-        advice::tables(&written, server_name, find);
+        let has_toolkits = !toolkits.entries.is_empty();
+        advice::tables(&written, has_toolkits, server_name, find);
     }
     tool::report_names_alike(&written, find);
     let mut tools: Vec<Tool> = Vec::with_capacity(written.entries.len());
     let mut places = Vec::new();
-    let mut own: Vec<String> = written.entries.iter().map(|(name, _)| name.value.clone()).collect();
+    let mut own = gateways::OwnTools::of(&written);
     let spans = spans(&written);
     for (name, table) in written.entries {
         let place = advice::Written::of(&table);
@@ -170,9 +172,9 @@ fn tools_of(
     if around.depth == Depth::Check {
         advise(&tools, &places, find);
     }
-    tools.extend(code::tools(code, settings, &own, around, find));
-    own.extend(code.iter().map(|declared| declared.name.clone()));
-    tools.extend(toolkits::tools(toolkits, &own, around, find));
+    tools.extend(code::tools(code, settings, &own.names, around, find));
+    own.names.extend(code.iter().map(|declared| declared.name.clone()));
+    tools.extend(toolkits::tools(toolkits, &own.names, around, find));
     LoweredTools { tools, own, spans }
 }
 

@@ -48,6 +48,7 @@ pub(super) fn tool(
     }
     let id = table.provider.as_ref();
     let known = id.and_then(|id| around.providers.get(id.as_str())).and_then(Option::as_ref);
+    let is_disabled = table.is_disabled();
     let base = base(&table, known, find);
     let limits = Limits::read(&table, around.max_chars, find);
     let scopes = scopes(&table, known, find);
@@ -67,7 +68,7 @@ pub(super) fn tool(
         example::check(table.tests.as_deref().unwrap_or_default(), &params, find);
     }
     let action = call.into_action(&limits, &mut params, find)?;
-    if table.disabled.is_some_and(|disabled| disabled.value) {
+    if is_disabled {
         return None;
     }
     let effect = effect.unwrap_or(action.method.effect());

@@ -1,62 +1,18 @@
 //! `[toolkits]`: tools that are compiled in, lowered as if they were written in `[tools.*]`.
 
-use std::collections::BTreeMap;
-
-use toml::de::{DeTable, DeValue};
-
 use super::super::file::face::ToolkitEntry;
-use super::super::file::{File, ToolTable};
 use super::super::findings::Findings;
-use super::super::read::{Named, Read as _};
-use super::super::span::{Span, Text};
+use super::super::read::Named;
+use super::super::span::{At, Span, Text};
+use super::shipped::{Tables, shipped_tool, tables};
 use super::{Surroundings, provider, tool};
 use crate::catalog::toolkits;
 use crate::model::Tool;
 use crate::model::text::nearest;
 
 const CODE: &str = "toolkits::unknown";
-
-/// A toolkit as it is without a `tools.toml`.
-#[derive(Clone, Debug)]
-pub struct Toolkit {
-    /// Id of the provider with whose credential its tools act.
-    pub provider: String,
-    /// Sorted by name.
-    pub tools: Vec<ToolkitTool>,
-}
-
-/// A tool of a toolkit.
-#[derive(Clone, Debug)]
-pub struct ToolkitTool {
-    /// Whole name, e.g. `github_star_repo`.
-    pub name: String,
-    pub title: String,
-    /// Without the provider's prefix.
-    pub scopes: Vec<String>,
-    /// Ids in the contracts of Portia and Arcade, if the tool has others than those made from its
-    /// name.
-    pub portia: Option<String>,
-    pub arcade: Option<String>,
-}
-
-/// Returns a toolkit; `None` for an unknown id.
-pub fn toolkit(id: &str) -> Option<Toolkit> {
-    let source = toolkits::toolkit(id)?;
-    let tables = tables(source, &mut Findings::new(source));
-    let provider = tables.values().next()?.provider.as_ref()?.value.clone();
-    let value = |text: Option<Text>| text.map(|text| text.value);
-    let tools = tables.into_iter().map(|(name, table)| {
-        let ids = table.ids.unwrap_or_default();
-        ToolkitTool {
-            name,
-            title: value(table.title).unwrap_or_default(),
-            scopes: table.scopes.into_iter().flatten().map(|scope| scope.value).collect(),
-            portia: value(ids.portia),
-            arcade: value(ids.arcade),
-        }
-    });
-    Some(Toolkit { provider, tools: tools.collect() })
-}
+/// Words that newcomers write for all tools of a toolkit in a list.
+pub(super) const WORDS_FOR_ALL: [&str; 2] = ["*", "all"];
 
 /// Returns the tools that `[toolkits]` asks for. `own` are the names in `[tools]`.
 pub(super) fn tools(
@@ -76,23 +32,16 @@ pub(super) fn tools(
             ToolkitEntry::All(span) => {
                 tables.keys().map(|name| (name.clone(), span.clone())).collect()
             }
-            ToolkitEntry::Tools(names) => {
+            ToolkitEntry::Tools(At { value: names, span }) => {
+                if names.is_empty() {
+                    report_empty(&id, &span, find);
+                }
                 names.iter().filter_map(|name| full_name(&id, name, &tables, find)).collect()
             }
         };
         tools.extend(lowered(&id, wanted, &mut tables, own, around, find));
     }
     tools
-}
-
-/// The tables of a toolkit, by the tool's whole name.
-type Tables = BTreeMap<String, Box<ToolTable>>;
-
-fn tables(source: &str, find: &mut Findings<'_>) -> Tables {
-    let Ok(root) = DeTable::parse(source) else { return Tables::new() };
-    let root = toml::Spanned::new(0..source.len(), DeValue::Table(root.into_inner()));
-    let file = File::read(&root, find).and_then(|file| file.tools).unwrap_or_default();
-    file.entries.into_iter().map(|(name, table)| (name.value, table)).collect()
 }
 
 /// Returns a tool's whole name and where it is asked for; `None` after reporting that the toolkit
@@ -110,14 +59,22 @@ fn full_name(
     let prefix = format!("{}_", id.value);
     let known = || tables.keys().filter_map(|name| name.strip_prefix(&prefix));
     let message = format!("the toolkit `{}` has no tool `{}`", id.value, short.value);
-    // A whole name is a likely mistake.
-    let bare = short.value.strip_prefix(&prefix).filter(|bare| known().any(|name| name == *bare));
-    let near = bare.or_else(|| nearest(short.as_str(), known()));
     let draft = find.error(CODE, &short.span, message).label("no such tool");
-    match near {
-        Some(near) => draft.hint(format!("did you mean `{near}`?")),
-        None => draft.hint(format!("`countersign toolkits show {}` lists its tools", id.value)),
+    // A whole name or an id of a contract is a likely mistake, also for a tool of another toolkit.
+    let hint = match shipped_tool(short.as_str()) {
+        _ if WORDS_FOR_ALL.contains(&short.as_str()) => {
+            format!("write `{} = \"*\"`, without brackets, for all of its tools", id.value)
+        }
+        Some(meant) if meant.toolkit == id.value => format!("did you mean `{}`?", meant.short()),
+        Some(meant) => {
+            format!("that is a tool of the toolkit `{}`: write `{}`", meant.toolkit, meant.line())
+        }
+        None => match nearest(short.as_str(), known()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("`countersign toolkits show {}` lists its tools", id.value),
+        },
     };
+    draft.hint(hint);
     None
 }
 
@@ -133,13 +90,8 @@ fn lowered(
 ) -> Vec<Tool> {
     let mut tools = Vec::with_capacity(wanted.len());
     for (name, span) in wanted {
-        if own.iter().any(|own| own.eq_ignore_ascii_case(&name)) {
-            find.error(
-                "toolkits::taken",
-                &span,
-                format!("[tools.{name}] and the toolkit `{}` have the same tool", id.value),
-            )
-            .hint("rename your own tool, or list the tools of the toolkit without it");
+        if let Some(own) = own.iter().find(|own| own.eq_ignore_ascii_case(&name)) {
+            report_taken(id, own, &name, &span, find);
             continue;
         }
         // Each tool is asked for once; a second time it is gone.
@@ -154,30 +106,48 @@ fn lowered(
     tools
 }
 
-fn report_unknown_toolkit(id: &Text, find: &mut Findings<'_>) {
-    let near = nearest(id.as_str(), toolkits::ids());
-    let message = format!("there is no toolkit `{}`", id.value);
-    let draft = find.error(CODE, &id.span, message).label("no such toolkit");
-    match near {
-        Some(near) => draft.hint(format!("did you mean `{near}`?")),
-        None => draft.hint("`countersign toolkits list` lists them"),
-    };
+fn report_taken(id: &Text, own: &str, name: &str, span: &Span, find: &mut Findings<'_>) {
+    let toolkit = &id.value;
+    let short = name.get(toolkit.len() + 1..).unwrap_or(name);
+    find.error(
+        "toolkits::taken",
+        span,
+        format!("[tools.{own}] and the toolkit `{toolkit}` have the same tool"),
+    )
+    .hint(format!(
+        "give [tools.{own}] another name, or let `{toolkit}` list the tools that you want of the toolkit, without `{short}`"
+    ));
 }
 
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
+fn report_empty(id: &Text, span: &Span, find: &mut Findings<'_>) {
+    let id = &id.value;
+    find.warning("toolkits::empty", span, format!("no tool of the toolkit `{id}` is listed"))
+        .hint(format!(
+            "list the names that `countersign toolkits show {id}` shows, or write `{id} = \"*\"` for all"
+        ));
+}
 
-    use super::*;
+fn report_unknown_toolkit(id: &Text, find: &mut Findings<'_>) {
+    let message = format!("there is no toolkit `{}`", id.value);
+    let draft = find.error(CODE, &id.span, message).label("no such toolkit");
+    let hint = match (shipped_tool(id.as_str()), &*with_a_word_of(id.as_str())) {
+        (Some(tool), _) => format!("that is a tool: write `{}`", tool.line()),
+        (None, [one]) => format!("did you mean `{one}`?"),
+        (None, []) => match nearest(id.as_str(), toolkits::ids()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`countersign toolkits list` lists them; declare tools of another service yourself, in [tools.NAME]".into(),
+        },
+        (None, several) => format!("did you mean one of `{}`?", several.join("`, `")),
+    };
+    draft.hint(hint);
+}
 
-    #[test]
-    fn every_toolkit_is_read_without_a_mistake() {
-        for id in toolkits::ids() {
-            let source = toolkits::toolkit(id).unwrap();
-            let mut find = Findings::new(source);
-            assert!(!tables(source, &mut find).is_empty(), "{id}");
-            let problems = find.finish(Path::new("toolkit.toml"));
-            assert!(problems.list.is_empty(), "{id}: {problems}");
-        }
-    }
+/// Returns the toolkits whose id has a word of this name: `google` is part of four ids.
+fn with_a_word_of(name: &str) -> Vec<&'static str> {
+    let words = |text: &str| -> Vec<String> {
+        text.split(['_', '-', ' ']).map(str::to_ascii_lowercase).collect()
+    };
+    let written = words(name);
+    let has_one = |id: &&str| words(id).iter().any(|word| written.contains(word));
+    toolkits::ids().filter(has_one).collect()
 }

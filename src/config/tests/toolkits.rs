@@ -126,3 +126,147 @@ fn gateways_list_tools_by_name() {
         (format!("[gateways]\nsales = \"a\"\n{TOOL}{GET}"), "2:9", "is a list"),
     ]);
 }
+
+/// A line of `tools.toml` with a mistake, part of the hint, and the line that follows the hint.
+type Remedy = (&'static str, &'static str, &'static str);
+
+/// Each hint, when it is followed, leaves no problem of the toolkits and gateways.
+#[test]
+fn a_hint_that_is_followed_ends_the_mistake() {
+    let remedies: [Remedy; 21] = [
+        (
+            "[toolkits]\nGitHub = [\"star_repo\"]",
+            "did you mean `github`?",
+            "[toolkits]\ngithub = [\"star_repo\"]",
+        ),
+        (
+            "[toolkits]\ncalendar = \"*\"",
+            "did you mean `google_calendar`?",
+            "[toolkits]\ngoogle_calendar = \"*\"",
+        ),
+        (
+            "[toolkits]\ngoogle = \"*\"",
+            "one of `google_calendar`, `google_docs`,",
+            "[toolkits]\ngoogle_docs = \"*\"",
+        ),
+        (
+            "[toolkits]\nlinkedin = \"*\"",
+            "declare tools of another service",
+            "[tools.l]\ndescription = \"d\"\nrequest = \"GET https://api.example.com/x\"\n",
+        ),
+        (
+            "[toolkits]\ngithub_star_repo = \"*\"",
+            "that is a tool: write `github = [\"star_repo\"]`",
+            "[toolkits]\ngithub = [\"star_repo\"]",
+        ),
+        (
+            "[toolkits]\ngithub = [\"star\"]",
+            "did you mean `star_repo`?",
+            "[toolkits]\ngithub = [\"star_repo\"]",
+        ),
+        (
+            "[toolkits]\ngithub = [\"Github.GetRepository\"]",
+            "did you mean `get_repo`?",
+            "[toolkits]\ngithub = [\"get_repo\"]",
+        ),
+        (
+            "[toolkits]\ngithub = [\"gmail_list_emails\"]",
+            "write `gmail = [\"list_emails\"]`",
+            "[toolkits]\ngmail = [\"list_emails\"]",
+        ),
+        (
+            "[toolkits]\ngithub = \"all\"",
+            "`github = [\"…\"]`",
+            "[toolkits]\ngithub = [\"star_repo\"]",
+        ),
+        ("[toolkits]\ngithub = [\"all\"]", "write `github = \"*\"`", "[toolkits]\ngithub = \"*\""),
+        ("[toolkits]\ngithub = [\"*\"]", "write `github = \"*\"`", "[toolkits]\ngithub = \"*\""),
+        ("[toolkits]\ngithub = []", "write `github = \"*\"` for all", "[toolkits]\ngithub = \"*\""),
+        (
+            "[toolkits.github]\ntools = [\"star_repo\"]",
+            "below `[toolkits]`",
+            "[toolkits]\ngithub = [\"star_repo\"]",
+        ),
+        (
+            "[[toolkits.github]]\ntools = [\"star_repo\"]",
+            "below `[toolkits]`",
+            "[toolkits]\ngithub = [\"star_repo\"]",
+        ),
+        ("[gateways.sales]\ntools = [\"a\"]", "below `[gateways]`", "[gateways]\nsales = [\"a\"]"),
+        ("[gateways]\nsales = [\"*\"]", "`/mcp/all` has every tool", "[gateways]\nsales = [\"a\"]"),
+        (
+            "[gateways]\nsales = [\"a\", \"connections\"]",
+            "remove it",
+            "[gateways]\nsales = [\"a\"]",
+        ),
+        (
+            "[gateways]\nsales = [\"github_star_repo\"]",
+            "e.g. `github = [\"star_repo\"]`, and list it here as `github_star_repo`",
+            "[toolkits]\ngithub = [\"star_repo\"]\n[gateways]\nsales = [\"github_star_repo\"]",
+        ),
+        (
+            "[toolkits]\ngithub = [\"star_repo\"]\n[gateways]\nsales = [\"star_repo\"]",
+            "did you mean `github_star_repo`?",
+            "[toolkits]\ngithub = [\"star_repo\"]\n[gateways]\nsales = [\"github_star_repo\"]",
+        ),
+        ("[gateways]\nsales = [\"zzz\"]", "the tools are `a`", "[gateways]\nsales = [\"a\"]"),
+        ("[gateways]\nsales = []", "list the names of its tools", "[gateways]\nsales = [\"a\"]"),
+    ];
+    let app = |name: &str| {
+        format!("[providers.{name}]\nclient_id = \"us\"\nclient_secret = \"env:HOME\"\n")
+    };
+    for (mistake, hint, followed) in remedies {
+        let file = |lines: &str| {
+            let apps = ["github", "google"].map(app).concat();
+            format!("{apps}{TOOL}{GET}{lines}\n")
+        };
+        let source = file(mistake);
+        let problems = match parse(&source) {
+            Ok(config) => config.warnings,
+            Err(problems) => problems.list,
+        };
+        let hints: Vec<&str> = problems.iter().filter_map(|it| it.hint.as_deref()).collect();
+        assert!(hints.iter().any(|it| it.contains(hint)), "{mistake}: {hints:#?}");
+        let left = good(&file(followed)).warnings;
+        let codes = ["toolkits::", "gateways::", "tools::count", "config::"];
+        let is_ours = |it: &&Problem| codes.iter().any(|code| it.code.starts_with(code));
+        assert!(left.iter().find(is_ours).is_none(), "{followed}: {left:#?}");
+    }
+}
+
+#[test]
+fn a_tool_in_both_tables_and_a_disabled_one_at_a_gateway_have_ways_out() {
+    let own = |name: &str, more: &str| format!("[tools.{name}]\ndescription = \"d\"\n{GET}{more}");
+    let asked = format!("{GITHUB}[toolkits]\ngithub = [\"star_repo\", \"get_repo\"]\n");
+    let both = parse(&format!("{asked}{}", own("github_star_repo", ""))).unwrap_err();
+    let hint = both.list[0].hint.as_deref().unwrap();
+    assert!(hint.contains("give [tools.github_star_repo] another name"), "{hint}");
+    assert!(hint.contains("without `star_repo`"), "{hint}");
+    good(&format!("{asked}{}", own("my_star", "")));
+    let without = asked.replace("\"star_repo\", ", "");
+    good(&format!("{without}{}", own("github_star_repo", "")));
+
+    let gateway = "[gateways]\nsales = [\"off\"]\n";
+    let warnings = good(&format!("{gateway}{}", own("off", "disabled = true\n"))).warnings;
+    let disabled = warnings.iter().find(|it| it.code == "gateways::disabled").unwrap();
+    let hint = disabled.hint.as_deref().unwrap();
+    assert!(hint.contains("`disabled` from [tools.off]"), "{hint}");
+    assert!(
+        good(&format!("{gateway}{}", own("off", "")))
+            .warnings
+            .iter()
+            .all(|it| it.code != "gateways::disabled")
+    );
+}
+
+/// The advice of the error is to write another id for one of the two, whichever it is.
+#[test]
+fn another_id_ends_what_makes_two_tools_one() {
+    let tool = |name: &str, more: &str| format!("[tools.{name}]\ndescription = \"d\"\n{GET}{more}");
+    let gateway = "[gateways]\nsales = [\"notes_list\"]\n";
+    let other = "ids = { arcade = \"My.Notes\", portia = \"my:notes\" }\n";
+    for (one, two) in [("", ""), (other, ""), ("", other)] {
+        let file = format!("{gateway}{}{}", tool("notes_list", one), tool("notes-list", two));
+        assert_eq!(parse(&file).is_ok(), !(one.is_empty() && two.is_empty()), "{file}");
+    }
+}

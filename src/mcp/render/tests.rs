@@ -5,6 +5,7 @@ use crate::mcp::unanswered::Unanswered;
 use crate::model::authorization::AuthorizationName;
 use crate::model::failure::Answered;
 use crate::model::result::{Misfit, ResultBlock};
+use crate::model::unasked_place::UnaskedPlace;
 use crate::model::{
     AccountName, ConnectPrompt, ConsentMode, Failure, FailureKind, PromptReason, ProviderId,
     Scopes, Time, ToolName, ToolResult, Unfit,
@@ -30,6 +31,7 @@ fn prompt() -> ConnectPrompt {
         expires_at: Time::from_millis(0),
         lives_minutes: 15,
         notice: None,
+        unasked_place: UnaskedPlace::Command { user: None },
         ends_with_server: false,
         ended: None,
     }
@@ -160,9 +162,10 @@ fn a_link_that_ends_with_the_server_says_so_in_every_form() {
         assert!(form.contains("only while this server runs"), "{form}");
         assert!(form.contains("`countersign auth login github`"), "{form}");
     }
-    let prompt = ConnectPrompt { account: AccountName::new("my work"), ..prompt };
+    let unasked_place = UnaskedPlace::Command { user: Some("--user=ben".into()) };
+    let prompt = ConnectPrompt { account: AccountName::new("my work"), unasked_place, ..prompt };
     let form = serde_json::to_string(&text(&prompt)).unwrap();
-    assert!(form.contains("auth login github '--account=my work'`"), "{form}");
+    assert!(form.contains("auth login github '--account=my work' --user=ben`"), "{form}");
 }
 
 #[test]

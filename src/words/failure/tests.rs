@@ -2,6 +2,7 @@ use super::*;
 use crate::model::arguments::Received;
 use crate::model::id::BadAccountName;
 use crate::model::result::{InvalidJson, Remark};
+use crate::model::unasked_place::UnaskedPlace;
 use crate::model::{AccountName, InvalidArguments, Scopes, ToolName};
 
 fn text(kind: FailureKind) -> String {
@@ -38,6 +39,7 @@ fn arguments_and_accounts() {
     );
     assert_eq!(
         account(AccountProblem::Mistyped {
+            unasked_place: UnaskedPlace::Command { user: None },
             title: acme(),
             name: AccountName::new("wrok"),
             nearest: "work".into(),

@@ -65,6 +65,25 @@ async fn a_gateway_has_the_tools_that_it_lists() {
 }
 
 #[test]
+fn a_tool_that_no_line_asks_for_is_named_with_the_line_over_mcp() {
+    let said = |tools: &str, path: &str| {
+        let served = Served::over(&format!("{GATEWAYS}{tools}"));
+        let name = "github_star_repo";
+        let call = call(name, &json!({})).to_string();
+        served.ask(&format!("POST {path}"), &headers(name), call.as_bytes()).body
+    };
+    let tools = tools("http://127.0.0.1:9");
+    let line =
+        r#"to serve it, add it in [toolkits] of tools.toml, e.g. `github = [\"star_repo\"]`"#;
+    assert!(said(&tools, "/mcp").contains(line));
+    // The server has it, and this gateway has not.
+    let own =
+        "[tools.github_star_repo]\ndescription = \"x\"\nrequest = \"GET http://127.0.0.1:9/x\"\n";
+    let body = said(&format!("{tools}{own}"), "/mcp/sales");
+    assert!(body.contains("there is no tool of that name") && !body.contains("toolkit"), "{body}");
+}
+
+#[test]
 fn a_gateway_is_closed_to_web_pages() {
     let served = Served::over(&format!("{GATEWAYS}{}", tools("http://127.0.0.1:9")));
     for origin in ["http://evil.example", "null"] {

@@ -322,9 +322,10 @@ fn undoable(mut page: Page, invitation: &Invitation, csrf: String) -> Response {
     } else {
         let account = invitation.account.as_ref().map(|name| format!("--account={name}"));
         let account = account.map(|option| format!(" {}", quoted(&option))).unwrap_or_default();
-        let provider = &invitation.provider;
+        let user = invitation.user_option.as_ref().map(|option| format!(" {option}"));
+        let (provider, user) = (&invitation.provider, user.unwrap_or_default());
         page = page.line(format!(
-            "To disconnect it, run `countersign auth revoke {provider}{account}` in a terminal."
+            "To disconnect it, run `countersign auth revoke {provider}{account}{user}` in a terminal."
         ));
     }
     page.into_response()

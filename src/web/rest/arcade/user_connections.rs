@@ -200,7 +200,7 @@ pub(in crate::web) async fn end(
     let Ok(principal) = caller.principal(Some(user.as_str())) else { return unknown() };
     match state.broker.accounts().end(&principal.caller, &digest, EndedBy::Application).await {
         Ok(ended) => {
-            log_unconfirmed(&ended);
+            log_unconfirmed(&principal.caller, &ended);
             StatusCode::NO_CONTENT.into_response()
         }
         Err(ConnectError::Changed) => unknown(),
@@ -209,11 +209,11 @@ pub(in crate::web) async fn end(
 }
 
 /// Warns of an access that may still work at the provider.
-fn log_unconfirmed(Ended { provider, title, how, .. }: &Ended) {
+fn log_unconfirmed(caller: &Caller, Ended { provider, title, how, .. }: &Ended) {
     let outcome = how.outcome();
     if outcome != EndOutcome::Ended {
-        let outcome = outcome.word();
-        tracing::warn!(%provider, outcome, "a connection that an application ended is deleted here, and {title} has not confirmed the end of the access: have its user remove it in the account's settings there");
+        let (user, namespace, outcome) = (caller.user.as_str(), caller.of(), outcome.word());
+        tracing::warn!(user, namespace, %provider, outcome, "a connection that an application ended is deleted here, and {title} has not confirmed the end of the access: have its user remove it in the account's settings there");
     }
 }
 

@@ -96,6 +96,17 @@ async fn arguments_have_the_contract_s_names() {
     );
     assert!(error["message"].as_str().unwrap().contains("`repository`"), "{error}");
     assert_eq!(error["additional_prompt_content"], error["message"]);
+    let told = async |input: Value| {
+        let failed = execute(&world, "any", star(input)).await.ok();
+        failed["output"]["error"]["message"].as_str().unwrap().to_owned()
+    };
+    let missing = "- `repository` is missing: a string. Written as `owner/repo`";
+    let unknown = "- `repositry` is not known, did you mean `repository`?";
+    assert!(told(json!({})).await.ends_with(missing));
+    let both = told(json!({"repositry": "a/b"})).await;
+    assert!(both.ends_with(&format!("{missing}\n{unknown}")), "{both}");
+    let other = told(json!({"zzz": 1})).await;
+    assert!(other.ends_with("- `zzz` is not known: there are `repository`"), "{other}");
     assert_eq!(world.provider.calls().len(), 2);
 }
 
@@ -157,7 +168,23 @@ async fn a_user_who_has_refused_twice_is_not_asked_again() {
     let refused = execute(&world, "any", read("")).await;
     let message = refused.is_refused(403, "tool_authorization_required");
     assert!(message.starts_with("authorization required: "), "{message}");
+    assert!(message.contains("command `auth login --user=ana`, or wait"), "{message}");
     assert_eq!(refused.json.get("authorization"), None);
+}
+
+/// The commands of a server's operator are not for them.
+#[tokio::test]
+async fn an_application_s_user_who_has_refused_twice_reads_of_a_page() {
+    let world = World::for_many().await;
+    let (key, call) = (key_of("app"), read("bob"));
+    for _ in 0..2 {
+        let refused = execute(&world, &key, call.clone()).await;
+        world.decline("app", "bob", &link(&refused)).await;
+    }
+    let refused = execute(&world, &key, call).await;
+    let message = refused.is_refused(403, "tool_authorization_required");
+    assert!(message.contains("can connect `acme` on this server's page /connections"), "{message}");
+    assert!(!message.contains("auth login"), "{message}");
 }
 
 #[tokio::test]

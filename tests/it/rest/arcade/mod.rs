@@ -6,6 +6,7 @@ mod auth_providers;
 mod authorize;
 mod deposits;
 mod execute;
+mod log;
 mod once;
 mod scheduled;
 mod tools;

@@ -107,6 +107,37 @@ async fn every_spelling_of_a_name_finds_the_tool() {
     assert!(!message.is_refused(404, "not_found").contains("did you mean"));
 }
 
+/// A newcomer's first call is often one of a toolkit's tool.
+#[tokio::test]
+async fn a_tool_that_no_line_asks_for_is_named_with_the_line() {
+    const LINE: &str = "`github_star_repo` is a tool of the toolkit `github`; to serve it, add it in [toolkits] of tools.toml, e.g. `github = [\"star_repo\"]`";
+    let call = |user: &str| json!({"tool_name": "Github.StarRepo", "input": {}, "user_id": user});
+    let world = World::on_machine().await;
+    for reply in [
+        world.get("any", "/v1/tools/Github.StarRepo").await,
+        world.get("any", "/v1/formatted_tools/github_star_repo").await,
+        world.post("any", "/v1/tools/execute", call("")).await,
+        world.post("any", "/v1/tools/authorize", call("")).await,
+    ] {
+        let message = reply.is_refused(404, "not_found");
+        assert!(message.contains(LINE), "{message}");
+    }
+    let body = json!({"execution_context": {"end_user_id": "ana"}});
+    for path in ["run", "ready"] {
+        let path = format!("/api/v0/tools/portia:github::star_repo/{path}/");
+        let reply = world.post("any", &path, body.clone()).await;
+        assert_eq!(reply.status, 404);
+        assert!(reply.json["detail"].as_str().unwrap().contains(LINE), "{reply:?}");
+    }
+    // An application's user reads no more than the public name.
+    let world = World::for_many().await;
+    let call = json!({"tool_name": "Gmail.ListEmails", "input": {}, "user_id": "bob"});
+    let reply = world.post(&key_of("plain"), "/v1/tools/execute", call).await;
+    let message = reply.is_refused(404, "not_found");
+    assert!(message.contains("`gmail_list_emails` is one of Countersign's built-in"), "{message}");
+    assert!(!message.contains("toml") && !message.contains("toolkit"), "{message}");
+}
+
 #[tokio::test]
 async fn a_name_that_two_tools_have_is_refused_with_both() {
     let more = r#"
