@@ -201,6 +201,8 @@ fn words(kind: &str) -> &str {
         "session" => "signed-in browsers",
         "signin" => "sign-ins under way",
         "cutoff" => "ends of a user's access",
+        "deposited" => "tokens that were moved in",
+        "disconnected" => "ends of a connection",
         // A kind from a newer version.
         other => other,
     }

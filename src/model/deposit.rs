@@ -1,5 +1,7 @@
 //! Deposits: tokens that were obtained elsewhere and moved in.
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,27 @@ pub struct Deposit {
     /// vouched that the user consented to more. `None`: those that the provider names count.
     pub scopes: Option<Scopes>,
     pub proof: Proof,
+    /// Id or label of the account as the depositor names it, for a proof that another deposit
+    /// completes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+}
+
+/// Place that a token was deposited in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TokenClaim {
+    /// Key of the grant's record.
+    pub place: String,
+    pub at: Time,
+}
+
+/// Time for which a claim counts. Providers that do not rotate honour a refresh token for long.
+const CLAIM_LIFETIME: Duration = Duration::from_hours(365 * 24);
+impl TokenClaim {
+    /// Whether the record can be dropped.
+    pub fn is_forgettable(&self, now: Time) -> bool {
+        now.is_past(self.at, CLAIM_LIFETIME)
+    }
 }
 
 /// Whether the provider has honoured a deposited token.

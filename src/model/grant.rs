@@ -272,8 +272,9 @@ impl Grant {
     #[must_use]
     pub fn over(&self, before: &Grant) -> Grant {
         let mut grant = self.clone();
-        // Nobody knows yet whose tokens it has.
-        if before.is_pending() {
+        // Without the provider's word, a deposit may be for any account: no browser of the user has
+        // brought it. Its refresh token would silently take over the user's own consent.
+        if before.is_pending() || (before.deposit.is_some() && !self.is_known_same_as(before)) {
             return grant;
         }
         let is_same = match (&before.identity, &self.identity) {
@@ -294,7 +295,9 @@ impl Grant {
             grant.attempt.clone_from(&before.attempt);
         }
         // An ended grant may be one that the user has revoked at the provider.
-        let stays = self.is_known_same_as(before) && before.ended.is_none();
+        // To what a depositor says, the user has not agreed on this page.
+        let stays =
+            self.is_known_same_as(before) && before.ended.is_none() && before.deposit.is_none();
         grant.away |= before.away && stays;
         grant.hands_out |= before.hands_out && stays;
         grant
@@ -427,6 +430,7 @@ mod tests {
             token: "fingerprint".into(),
             scopes: None,
             proof: Proof::Pending,
+            account: None,
         };
         let with = |proof| Grant {
             deposit: Some(Deposit { proof, ..deposit.clone() }),
@@ -434,7 +438,18 @@ mod tests {
         };
         let consent = grant(false, None);
         assert!(consent.over(&with(Proof::Pending)).tokens.refresh.is_none());
-        assert!(consent.over(&with(Proof::Proven)).tokens.refresh.is_some());
+        // A provider that does not tell whose account it is.
+        assert!(consent.over(&with(Proof::Proven)).tokens.refresh.is_none());
+        assert!(consent.over(&grant(true, None)).tokens.refresh.is_some());
+        let of = |id: &str, grant: Grant| Grant {
+            identity: Some(AccountIdentity { id: id.into(), label: None }),
+            away: grant.deposit.is_some(),
+            ..grant
+        };
+        let deposit = of("ana", with(Proof::Proven));
+        let same = of("ana", consent.clone()).over(&deposit);
+        assert!(same.tokens.refresh.is_some() && !same.away);
+        assert!(of("eve", consent).over(&deposit).tokens.refresh.is_none());
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod consent_plan;
 pub mod credential;
 pub mod declared_tool;
 pub mod deposit;
+pub mod disconnection;
 pub mod event;
 pub mod face;
 pub mod failure;

@@ -32,6 +32,8 @@
 //! | `verification/<flow>` | the [`Verification`](crate::model::Verification) of a browser that was sent to an application |
 //! | `session/<cookie>` | the [`Session`](crate::model::Session) of a browser |
 //! | `cutoff/<user>` | when all access of this user was last ended ([`Cutoff`]) |
+//! | `deposited/<token>` | the place that a token was moved in to ([`TokenClaim`](crate::model::deposit::TokenClaim)) |
+//! | `disconnected/<user>/<provider>/<binding>/<account>` | the [`Disconnection`](crate::model::disconnection::Disconnection) of the connection that was there |
 //! | `plan/<app>/<id>` | a [`StoredPlan`](crate::model::run::StoredPlan) of a client |
 //! | `planrun/<app>/<id>` | a [`PlanRun`](crate::model::run::PlanRun) of a client, without a large document |
 //! | `rundocument/<app>/<id>/<random>` | the document of such a run, if it is large |
@@ -47,7 +49,7 @@
 //! | `webhook/<webhook>/<user>` | a [`WebhookQueue`](crate::model::webhook_queue::WebhookQueue): events of that user for that webhook |
 //! | `signin/<state>` | a browser that is [`LoginAttempt`](crate::model::LoginAttempt), until its `state` is redeemed |
 //!
-//! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>`, `<cookie>`, `<app>`, `<id>`, `<run>`,
+//! `<user>`, `<ticket>`, `<token>`, `<state>`, `<flow>`, `<browser>`, `<cookie>`, `<app>`, `<id>`, `<run>`,
 //! `<name>`, `<key>` and `<webhook>` are keyed hashes, and so is `<account>` unless it is `default`. `<binding>` is
 //! [`Binding::fingerprint`](crate::model::grant::Binding::fingerprint), so that a `tools.toml` in
 //! which a provider's name means something else neither finds nor overwrites this grant.
@@ -56,6 +58,7 @@ mod authorizations;
 mod backend;
 mod browsers;
 mod confirmations;
+mod deposits;
 mod document_count;
 mod error;
 mod folder;

@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 use super::backend::Key;
 use super::run_record::{RunDocument, RunRecord};
 use crate::model::authorization::State;
+use crate::model::deposit::TokenClaim;
+use crate::model::disconnection::Disconnection;
 use crate::model::grant::Used;
 use crate::model::nesting::nesting;
 use crate::model::once::Once;
@@ -168,6 +170,16 @@ impl Record for Cutoff {
     const VERSION: u32 = 1;
 }
 
+impl Record for TokenClaim {
+    const NAME: &'static str = "deposited token";
+    const VERSION: u32 = 1;
+}
+
+impl Record for Disconnection {
+    const NAME: &'static str = "end of a connection";
+    const VERSION: u32 = 1;
+}
+
 impl Record for StoredPlan {
     const NAME: &'static str = "plan";
     const VERSION: u32 = 1;
@@ -232,6 +244,8 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<Session>("session/"),
     Kind::of::<LoginAttempt>("signin/"),
     Kind::of::<Cutoff>("cutoff/"),
+    Kind::of::<TokenClaim>("deposited/"),
+    Kind::of::<Disconnection>("disconnected/"),
     Kind::of::<StoredPlan>("plan/"),
     Kind::of::<RunRecord>("planrun/"),
     Kind::of::<RunDocument>("rundocument/"),

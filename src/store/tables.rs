@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use super::records::{Cutoff, Record};
 use super::{Held, Key, LazyStore, Result, Store};
+use crate::model::disconnection::Disconnection;
 use crate::model::once::Once;
 use crate::model::rest_provider::RestProvider;
 use crate::model::rest_secret::RestSecret;
@@ -14,8 +15,8 @@ use crate::model::run::{EndUserFacts, Memory, PlanRun, ReportedCall, StoredPlan}
 use crate::model::scheduled::ScheduledCall;
 use crate::model::webhook_queue::WebhookQueue;
 use crate::model::{
-    Authorization, AuthorizationAttempt, CallConfirmation, Caller, Grant, LoginAttempt, ProviderId,
-    RunNeeds, Session, Time, Unclaimed, Unconfirmed, Verification,
+    AccountName, Authorization, AuthorizationAttempt, CallConfirmation, Caller, Grant,
+    LoginAttempt, ProviderId, RunNeeds, Session, Time, Unclaimed, Unconfirmed, Verification,
 };
 
 /// The right to write the records of one kind. Its holder owns that kind: other code reads through
@@ -175,6 +176,29 @@ impl Table<Grant> {
         over: Option<&Held<Grant>>,
     ) -> Result<bool> {
         Box::pin(self.store().await?.put(caller, grant, over)).await
+    }
+
+    /// Records that a token is deposited in the place of this account; false if it is deposited
+    /// in another place.
+    pub async fn claim_token(
+        &self,
+        token: &str,
+        caller: &Caller,
+        provider: &ProviderId,
+        place: (&str, &AccountName),
+        now: Time,
+    ) -> Result<bool> {
+        self.store().await?.claim_token(token, caller, provider, place, now).await
+    }
+
+    /// Records that this grant is being ended.
+    pub async fn note_disconnection(
+        &self,
+        caller: &Caller,
+        grant: &Held<Grant>,
+        disconnection: &Disconnection,
+    ) -> Result<()> {
+        self.store().await?.note_disconnection(&grant.key, caller, disconnection).await
     }
 
     /// Deletes a grant and its last use; false if the grant has changed since it was read.

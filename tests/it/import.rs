@@ -208,7 +208,7 @@ async fn files_as_spreadsheets_and_attackers_write_them() {
     assert_eq!((report.code, of_statuses(&report.json())), (Some(0), pairs(&[("ana", "live")])));
 
     let faulty = format!(
-        "user_id,provider,client_id,refresh_token\n=cmd|' /C calc'!A0,acme,us,{CANARY}-x1\n\u{1b}[31mred,acme,us,{CANARY}-x2\n,acme,us,{CANARY}-x3\neve,acme,theirs,{CANARY}-x4\neve,nothing,us,{CANARY}-x5\neve,acme,us,\neve,acme,us,{CANARY} x6\neve,acme,us,{CANARY}-x7,more\neve,acme,us,\"{CANARY}-x8\nbob,acme,us,{CANARY}-x9\n"
+        "user_id,provider,client_id,refresh_token\n=cmd|' /C calc'!A0,acme,us,{CANARY}-x1\n\u{1b}[31mred,acme,us,{CANARY}-x2\n,acme,us,{CANARY}-x3\nuser1,acme,theirs,{CANARY}-x4\nuser2,nothing,us,{CANARY}-x5\nuser3,acme,us,\nuser4,acme,us,{CANARY} x6\nuser5,acme,us,{CANARY}-x7,more\nuser6,acme,us,\"{CANARY}-x8\nbob,acme,us,{CANARY}-x9\n"
     );
     let file = world.write("faulty.csv", faulty);
     let done = world.import(&["csv", &file, "--json"]);
@@ -230,6 +230,16 @@ async fn files_as_spreadsheets_and_attackers_write_them() {
     for (entry, part) in entries.iter().zip(parts) {
         assert!(entry["reason"].as_str().unwrap_or_default().contains(part), "{part}: {entry}");
         assert!(entry["help"].as_str().is_none_or(|help| !help.is_empty()), "{entry}");
+    }
+    // A quote in a field of a name takes the token in.
+    for line in [
+        format!("\"bob,acme,us,{CANARY}-y1\","),
+        format!("bob,\"acme,us,{CANARY}-y2\n"),
+        format!("bob,{CANARY}-y4,us,{CANARY}-y4\n"),
+    ] {
+        let file =
+            world.write("quote.csv", format!("user_id,provider,client_id,refresh_token\n{line}"));
+        assert_eq!(world.import(&["csv", &file, "--json"]).code, Some(1));
     }
     // A user id that a spreadsheet would run is only a name here.
     assert_eq!(entries[0]["status"], "live", "{report}");
@@ -290,7 +300,7 @@ async fn what_the_api_of_nango_answers_is_moved_in() {
     };
     let oauth2 = |user: &str| {
         json!({
-            "type": "OAUTH2", "access_token": "old", "refresh_token": format!("{CANARY}-{user}"),
+            "type": "OAUTH2", "access_token": format!("old-{user}"), "refresh_token": format!("{CANARY}-{user}"),
             "expires_at": "2026-01-01T00:00:00.000Z",
             "raw": {"scope": "notes:read", "token_type": "bearer"},
         })
@@ -328,7 +338,7 @@ async fn what_composio_masks_and_arcade_keeps_is_said() {
             "id": "ca_1", "user_id": user, "status": "ACTIVE", "toolkit": {"slug": "acme"},
             "auth_config": {"id": "ac_1", "is_composio_managed": is_managed},
             "state": {"authScheme": "OAUTH2", "val": {
-                "status": "ACTIVE", "access_token": "access-of-someone", "refresh_token": refresh,
+                "status": "ACTIVE", "access_token": format!("an-access-token-of-{user}"), "refresh_token": refresh,
                 "expires_in": 3600, "scope": "notes:read",
             }},
         })
@@ -350,4 +360,24 @@ async fn what_composio_masks_and_arcade_keeps_is_said() {
         log.contains("error: Arcade exports no refresh tokens") && log.contains("CSV file"),
         "{log}"
     );
+}
+
+/// Which of them is meant is not known, and the provider would take the second use of a token for a
+/// theft: nothing of them is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_or_a_connection_that_a_file_has_twice_is_refused() {
+    let world = World::with("").await;
+    let rows = [("ana", "one"), ("bob", "one"), ("eve", "two"), ("eve", "three"), ("joe", "joe")];
+    let rows = rows.map(|(user, token)| format!("{user},acme,us,{CANARY}-{token}\n")).concat();
+    let text = format!("user_id,provider,client_id,refresh_token\n{rows}");
+    let file = world.write("twice.csv", text);
+    for arguments in [&["csv", &file, "--json", "--dry-run"][..], &["csv", &file, "--json"]] {
+        let report = world.import(arguments).json();
+        for (at, part) in [(0, "same token"), (1, "same token"), (2, "same connection")] {
+            let reason = report["entries"][at]["reason"].as_str().unwrap_or_default();
+            assert!(reason.contains(part), "{report}");
+        }
+        assert_eq!(report["entries"][3]["status"], "refused", "{report}");
+    }
+    assert_eq!(world.requests("/token"), 1, "{:?}", world.provider.requests());
 }

@@ -176,7 +176,7 @@ fn a_wrong_client_a_dead_token_and_another_key_s_provider_are_told() {
     assert!(world.is_active(token["access_token"].as_str().unwrap()), "it works at the provider");
     assert!(token["refresh_token"].is_null() && token["expires_in"].as_u64() > Some(0), "{token}");
 
-    // Another account than claimed: nothing is kept.
+    // Another account than claimed: no call uses it.
     let lie =
         deposit(APP_KEY, json!({"refresh_token": other_s, "user_id": "eve", "account": "ana"}));
     refused(&lie, 422, "wrong_account", "belongs to another account");

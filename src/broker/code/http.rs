@@ -139,8 +139,6 @@ impl HttpRequest<'_> {
             Auth::Token(held) => Some(held),
             Auth::None => None,
         };
-        let not_built =
-            |problem| HttpError::from(Answer::Failed(FailureKind::NotBuilt(problem).into()));
         let mut action = action.map_err(not_built)?;
         // A token, or what an answer says, must not go over the network in the clear because an API
         // names an `http://` address. Where the operator has written one, it is their choice.
@@ -185,10 +183,7 @@ impl HttpRequest<'_> {
                 is_renewed = true;
                 continue;
             }
-            let is_declared = match (&held, &context.declared) {
-                (Some(held), Some(declared)) => Arc::ptr_eq(held, declared),
-                _ => false,
-            };
+            let is_declared = held.is_some() && is_same(held.as_ref(), context.declared.as_ref());
             reply.refusal = reply.refusal.map(|it| settled(it, is_declared, is_renewed));
             return Ok(HttpResponse::new(reply));
         }
@@ -200,6 +195,14 @@ impl HttpRequest<'_> {
         }
         self
     }
+}
+
+fn is_same(one: Option<&Arc<HeldGrant>>, other: Option<&Arc<HeldGrant>>) -> bool {
+    one.map(Arc::as_ptr) == other.map(Arc::as_ptr)
+}
+
+fn not_built(problem: RequestProblem) -> HttpError {
+    Answer::Failed(FailureKind::NotBuilt(problem).into()).into()
 }
 
 /// Whether a request has not reached the API.

@@ -106,6 +106,8 @@ impl Consents {
         held: &Held<Grant>,
         by: EndedBy,
     ) -> Result<bool, StoreError> {
+        // Before, so that a kill in between does not let a deposit bring it back.
+        self.0.grants.note_disconnection(caller, held, by).await?;
         // Before, so that a kill in between leaves no call that a later consent would revive.
         self.end_scheduled(caller, &held.value).await?;
         if !self.0.grants.delete(caller, held, by).await? {

@@ -43,9 +43,15 @@ pub enum DepositError {
     OtherBefore { label: String },
     #[error("another deposit for this connection may be under way")]
     UnderWay,
+    #[error("an earlier deposit for this connection was renewed, and is not confirmed yet")]
+    Unfinished,
+    #[error("one of its tokens was moved in for another connection")]
+    UsedElsewhere,
+    #[error("the provider does not tell whose account it is, so `account` cannot be compared")]
+    NotTold,
     #[error("the user's access was ended within the last two days")]
     AccessEnded,
-    #[error("the user ended the connection while it was being moved in")]
+    #[error("the connection was ended, and only its user can bring it back")]
     Disconnected,
     #[error("the user has {MAX_ACCOUNTS} accounts, and no more are moved in")]
     TooMany,
@@ -123,17 +129,21 @@ impl DepositError {
                 "deposit the latest token if the provider has rotated it, and only tokens of the client that is configured here; else the user has to consent anew".into()
             }
             Self::OtherAccount(_) => {
-                "check which user the token belongs to; nothing was connected".into()
+                "no call uses it, and nothing is lost: send it again with the right `account`, or end it at /connections or /v1/admin/user_connections and send it for the right user".into()
             }
             Self::Occupied { .. } => {
-                "nothing to do if that is the account; else the user disconnects it at /connections, or a key with `admin = true` at /v1/admin/user_connections; or send another `connection_id` where the provider has `accounts = true`".into()
+                "nothing to do if that is the account; else the user connects another one at /connections; or send another `connection_id` where the provider has `accounts = true`".into()
             }
             Self::OtherBefore { .. } => {
                 "if the account may change, end that connection first: the user at /connections, or a key with `admin = true` at /v1/admin/user_connections".into()
             }
+            Self::Unfinished => "send the earlier one again, or end it at /connections or /v1/admin/user_connections".into(),
+            Self::UsedElsewhere => "send the token of this connection; a token is for one connection of one user, and the other one has to be ended before its token is moved in elsewhere".into(),
+            Self::NotTold => "leave `account` out, and send it again; nothing is lost".into(),
             Self::UnderWay => "send it again in ten minutes, or send the earlier one again".into(),
-            Self::Expired | Self::AccessEnded => "the user has to consent anew".into(),
-            Self::Disconnected => "nothing to do; the user can consent anew".into(),
+            Self::Expired | Self::AccessEnded | Self::Disconnected => {
+                "the user has to consent anew".into()
+            }
             Self::TooMany => "end accounts that are not needed".into(),
             Self::Undecided(_) | Self::NoOwner => {
                 "send it again in a minute; nothing is lost".into()

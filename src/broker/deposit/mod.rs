@@ -2,7 +2,9 @@
 //! that the users belong to.
 //!
 //! - [`error`]: why a deposit is refused, and what helps
-//! - [`prove`]: asks the provider, and stores what it honours
+//! - [`moving`]: a deposit that is being made
+//! - [`place`]: what is in its place in the store, and whether it may take that place
+//! - [`prove`]: stores it, asks the provider, and keeps what the provider honours
 //!
 //! Nothing is believed. A refresh token is sent at once; an access token alone is shown to the provider
 //! if that can tell whose it is. The account is the one that the provider names, never the depositor's
@@ -10,15 +12,21 @@
 //!
 //! | the place holds | the deposit |
 //! |---|---|
-//! | nothing | is stored and proven |
+//! | nothing | is stored and proven, unless the connection was ended there |
 //! | the same deposit, proven | is there already; nothing is sent, since its refresh token may be spent |
 //! | the same deposit, not proven yet | is continued, also after a kill |
 //! | the same deposit, ended | is dead |
-//! | another deposit, not proven yet | is refused while that one may be under way, else takes its place |
+//! | another deposit, never renewed | is refused while that one may be under way, else takes its place |
+//! | another deposit, renewed and not proven yet | is refused, after that one was proven if possible |
 //! | an ended consent | takes its place if it is known to be for the same account, or of unknown account |
 //! | any other consent | is refused |
+//!
+//! A token is for one place: one that is deposited in two would let one user's calls run in another
+//! user's account, and a provider that detects reuse would end it.
 
 mod error;
+mod moving;
+mod place;
 mod prove;
 
 use std::sync::Arc;
@@ -27,7 +35,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 pub use error::DepositError;
-use prove::Moving;
+use moving::Moving;
 
 use super::Broker;
 use super::client::Clients;
@@ -84,12 +92,13 @@ pub enum Depositor<'a> {
 pub struct Deposited {
     /// Whether this deposit has stored it; false: it was there already.
     pub is_new: bool,
-    /// Whether the provider has honoured the tokens. False: the first call shows that.
-    pub is_proven: bool,
+    pub proof: Proof,
     pub account: AccountName,
     /// The account, as the provider identifies it.
     pub identity: Option<AccountIdentity>,
     pub scopes: Scopes,
+    /// Whether calls may use it while the user is away.
+    pub away: bool,
     /// Scopes that the depositor named and the provider has not granted.
     pub ungranted: Scopes,
     pub expires_at: Option<Time>,
@@ -118,13 +127,14 @@ impl Deposits {
 
 impl Deposited {
     fn of(grant: &Grant, is_new: bool) -> Self {
-        let proof = grant.deposit.as_ref().map(|deposit| deposit.proof);
+        let proof = grant.deposit.as_ref().map_or(Proof::Pending, |deposit| deposit.proof);
         Self {
             is_new,
-            is_proven: proof == Some(Proof::Proven),
+            proof,
             account: grant.account.clone(),
             identity: grant.identity.clone(),
             scopes: grant.scopes.clone(),
+            away: grant.away,
             ungranted: grant.ungranted.clone(),
             expires_at: grant.tokens.expires_at,
             renews: grant.tokens.refresh.is_some(),
@@ -143,8 +153,7 @@ impl Broker {
     /// provider, or continues what a kill or the provider's trouble has interrupted.
     ///
     /// # Errors
-    /// [`DepositError`]. After [`DepositError::Undecided`] the same deposit may be made again; after the
-    /// others nothing is kept.
+    /// [`DepositError`]. A deposit whose refresh token was renewed is kept, and may be made again.
     pub async fn deposit(
         &self,
         principal: &Principal,
@@ -159,11 +168,16 @@ impl Broker {
             return Err(DepositError::Ending);
         }
         let moving = self.moving(principal, by, provider, tokens);
-        let caller = &principal.caller;
-        // In a task of its own: a client that disconnects must not stop it half-way.
-        let done = tasks.spawn(moving.run()).await.unwrap_or(Err(DepositError::Ending));
-        self.record_deposit(caller, provider, &done);
-        done
+        let (broker, caller) = (self.clone(), principal.caller.clone());
+        let provider = Arc::clone(provider);
+        // In a task of its own: a client that disconnects must neither stop it half-way nor keep it
+        // from the event record.
+        let task = async move {
+            let done = moving.run().await;
+            broker.record_deposit(&caller, &provider, &done);
+            done
+        };
+        tasks.spawn(task).await.unwrap_or(Err(DepositError::Ending))
     }
 
     /// Returns the effect that [`Self::deposit`] would have, as far as that is known without showing
@@ -218,7 +232,7 @@ impl Broker {
     ) {
         let outcome = match done {
             Ok(deposited) if !deposited.is_new => return,
-            Ok(Deposited { is_proven: true, .. }) => DepositOutcome::Live,
+            Ok(Deposited { proof: Proof::Proven, .. }) => DepositOutcome::Live,
             Ok(_) => DepositOutcome::Unproven,
             Err(error) => error.outcome(),
         };

@@ -6,9 +6,12 @@
 
 use super::Grants;
 use super::access::AccessError;
+use super::refresh::Refresh;
 use crate::broker::Connection;
 use crate::model::deposit::Proof;
-use crate::model::{Caller, Grant};
+use crate::model::disconnection::Disconnection;
+use crate::model::event::EndedBy;
+use crate::model::{Caller, Grant, Time};
 use crate::store::{Held, StoreError};
 
 impl Grants {
@@ -18,6 +21,55 @@ impl Grants {
         Connection { caller, provider, bound, account }: &Connection,
     ) -> Result<Option<Held<Grant>>, StoreError> {
         self.0.store.get().await?.grant(caller, &provider.id, &bound.fingerprint, account).await
+    }
+
+    /// Records that a token is deposited in the place of this connection; false if it is deposited
+    /// in another place.
+    pub(in crate::broker) async fn claim_token(
+        &self,
+        token: &str,
+        Connection { caller, provider, bound, account }: &Connection,
+    ) -> Result<bool, StoreError> {
+        let (place, now) = ((&*bound.fingerprint, account), self.0.clock.now());
+        self.0.table.claim_token(token, caller, &provider.id, place, now).await
+    }
+
+    /// Whether an end of the connection keeps a deposit of this token from its place, where
+    /// `connected_at` is the beginning of an ended connection that is there.
+    pub(in crate::broker) async fn keeps_out(
+        &self,
+        token: &str,
+        connected_at: Option<Time>,
+        Connection { caller, provider, bound, account }: &Connection,
+    ) -> Result<bool, StoreError> {
+        let store = self.0.store.get().await?;
+        let end = store.disconnection(caller, &provider.id, &bound.fingerprint, account).await?;
+        let now = self.0.clock.now();
+        Ok(end.is_some_and(|end| end.keeps_out(token, connected_at, now)))
+    }
+
+    /// Records that a grant is being ended. A deposit does not bring it back.
+    pub(in crate::broker) async fn note_disconnection(
+        &self,
+        caller: &Caller,
+        held: &Held<Grant>,
+        by: EndedBy,
+    ) -> Result<(), StoreError> {
+        if held.value.binding.is_pasted() {
+            return Ok(());
+        }
+        let end = Disconnection::of(&held.value, by, self.0.clock.now());
+        self.0.table.note_disconnection(caller, held, &end).await
+    }
+
+    /// Whether this process sends the refresh token of this connection now, or holds a renewed one
+    /// that the store could not keep.
+    pub(in crate::broker) fn is_renewing(&self, connection: &Connection) -> bool {
+        let refreshes = self.0.refreshes.0.lock();
+        match refreshes.get(&connection.name()) {
+            Some(Refresh::Running(_) | Refresh::Unsaved(_)) => true,
+            Some(Refresh::CoolingDown(_)) | None => false,
+        }
     }
 
     /// Stores a deposited grant in place of `over`; false if another writer was faster.

@@ -120,7 +120,9 @@ impl Grants {
                 tracing::warn!(%provider, %error, "an attempt's end was not noted");
             }
         }
-        if source.is_about_client() {
+        // A deposited token may be another client's, which some providers call a fault of this one:
+        // the renewals of other users go on.
+        if source.is_about_client() && !marked.value.is_pending() {
             let about = RefusalKey::Client(provider.clone(), connection.bound.fingerprint.clone());
             self.0.clients.endpoints().leave_alone(about, Arc::clone(&source), now);
         } else if verdict == Verdict::Operator || refusals >= MAX_UNCLEAR_REFUSALS {

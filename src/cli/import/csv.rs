@@ -107,15 +107,15 @@ fn entry(
         away: away == "true",
     };
     let at = format!("line {line}");
-    // A quote that is not closed takes the lines that follow into its field.
+    // A quote in the wrong place takes tokens, or the lines that follow, into the field of a name.
+    let nameless = Written::default();
     if record.iter().any(|text| text.contains(['\n', '\r'])) {
-        let written = Written { user: None, ..written };
         let help = "close the quote; the lines that follow may be missing in this report";
-        return Entry::unusable(at, &written, "a field has a line break", help);
+        return Entry::unusable(at, &nameless, "a field has a line break", help);
     }
     if record.len() != headings.len() {
         let why = format!("it has {} fields, and the table {}", record.len(), headings.len());
-        return Entry::unusable(at, &written, &why, "quote fields that hold the separator");
+        return Entry::unusable(at, &nameless, &why, "quote fields that hold the separator");
     }
     if !matches!(&*away, "" | "true" | "false") {
         return Entry::unusable(at, &written, "its `away` is neither true nor false", "correct it");

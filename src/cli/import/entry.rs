@@ -1,10 +1,13 @@
 //! One connection of a file.
 
-use secrecy::SecretString;
+use std::collections::HashMap;
+
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::report::Line;
 use crate::broker::deposit::ForeignTokens;
+use crate::model::deposit::Deposit;
 use crate::model::text::shown;
 use crate::model::time::{self};
 use crate::model::{AccountName, Scopes, Time, UserId};
@@ -63,29 +66,73 @@ pub(super) struct Written {
 impl Entry {
     /// Reads a connection.
     pub(super) fn new(at: String, written: Written, defaults: &Defaults) -> Self {
-        let user = name(written.user.as_ref());
-        let provider = name(written.provider.as_ref());
+        let user = name(written.user.as_ref(), &written);
+        let provider = name(written.provider.as_ref(), &written);
         Self { at, user, provider, fields: fields(written, defaults) }
     }
 
     /// A connection that cannot be moved in.
     pub(super) fn unusable(at: String, written: &Written, why: &str, help: &str) -> Self {
-        let (user, provider) = (name(written.user.as_ref()), name(written.provider.as_ref()));
+        let user = name(written.user.as_ref(), written);
+        let provider = name(written.provider.as_ref(), written);
         Self { at, user, provider, fields: Err((why.to_owned(), help.to_owned())) }
+    }
+
+    fn fields(&self) -> Option<&Fields> {
+        self.fields.as_ref().ok()
     }
 
     /// The beginning of its line in the report.
     pub(super) fn line(&self) -> Line {
         let provider = match &self.fields {
-            Ok(fields) => shown(&fields.provider, MAX_NAME_CHARS),
+            Ok(fields) => {
+                let ForeignTokens { access, refresh, .. } = &fields.tokens;
+                name_beside([access, refresh], Some(&fields.provider))
+            }
             Err(_) => self.provider.clone(),
         };
         Line::new(self.at.clone(), self.user.clone(), provider)
     }
 }
 
-fn name(written: Option<&String>) -> String {
-    written.map_or_else(|| "?".into(), |name| shown(name, MAX_NAME_CHARS))
+/// A name of a file for the report; `?` if it may be a token in the wrong place.
+fn name(name: Option<&String>, Written { access, refresh, .. }: &Written) -> String {
+    name_beside([access, refresh], name)
+}
+
+fn name_beside(tokens: [&Option<SecretString>; 2], name: Option<&String>) -> String {
+    let is_token = |name: &str| {
+        let mut tokens = tokens.iter().copied().flatten().map(ExposeSecret::expose_secret);
+        tokens.any(|token| !token.is_empty() && name.contains(token))
+    };
+    let name = name.filter(|it| it.chars().nth(MAX_NAME_CHARS).is_none() && !is_token(it));
+    name.map_or_else(|| "?".into(), |name| shown(name, MAX_NAME_CHARS))
+}
+
+/// Refuses all entries of one connection, and all entries of one token: which of them is meant is not
+/// known, and a token that is sent twice ends its grant where the provider detects the reuse.
+pub(super) fn refuse_repeated(entries: &mut [Entry]) {
+    let (mut tokens, mut places) = (HashMap::new(), HashMap::new());
+    for Fields { user, provider, tokens: its } in entries.iter().filter_map(Entry::fields) {
+        for token in [&its.access, &its.refresh].into_iter().flatten() {
+            *tokens.entry(Deposit::fingerprint(token)).or_insert(0_u32) += 1;
+        }
+        let place = (user.clone(), provider.clone(), its.name.clone());
+        *places.entry(place).or_insert(0_u32) += 1;
+    }
+    let is_repeated = |count: Option<&u32>| count.is_some_and(|count| *count > 1);
+    for entry in entries {
+        let Some(Fields { user, provider, tokens: its }) = entry.fields() else { continue };
+        let given = [&its.access, &its.refresh].into_iter().flatten();
+        let problem = if given.map(Deposit::fingerprint).any(|it| is_repeated(tokens.get(&it))) {
+            ("another entry has the same token", "leave the token only in the entry of its account")
+        } else if is_repeated(places.get(&(user.clone(), provider.clone(), its.name.clone()))) {
+            ("another entry is for the same connection", "leave only the latest one in the file")
+        } else {
+            continue;
+        };
+        entry.fields = Err((problem.0.to_owned(), problem.1.to_owned()));
+    }
 }
 
 fn fields(written: Written, defaults: &Defaults) -> Result<Fields, (String, String)> {

@@ -122,7 +122,8 @@ impl Import {
             Product::Composio => composio::entries,
         };
         let text = file::text(&self.file)?;
-        let entries = read(&text, &defaults)?;
+        let mut entries = read(&text, &defaults)?;
+        entry::refuse_repeated(&mut entries);
         if entries.is_empty() {
             bail!("`{}` has no connection", self.file.display());
         }

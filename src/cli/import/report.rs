@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::broker::deposit::{DepositError, Deposited};
 use crate::broker::rest_providers::NoSuchProvider;
+use crate::model::deposit::Proof;
 use crate::model::event::DepositOutcome;
 use crate::model::text::shown;
 
@@ -54,7 +55,7 @@ pub(super) struct Report {
 impl Status {
     pub(super) fn kept(deposited: &Deposited) -> Self {
         let is_new = deposited.is_new;
-        if !deposited.is_proven {
+        if deposited.proof != Proof::Proven {
             return Self::Unproven { is_new };
         }
         let identity = deposited.identity.as_ref();

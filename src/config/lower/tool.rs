@@ -43,10 +43,7 @@ pub(super) fn tool(
     // The parameters may be in a part that could not be read.
     let damaged = find.may_be_there(&table.span, "params");
     report_missing(&table, find);
-    if let Some(id) = &table.provider {
-        provider::ensure(id, around, find);
-    }
-    let id = table.provider.as_ref();
+    let id = table.provider.as_ref().inspect(|id| provider::ensure(id, around, find));
     let known = id.and_then(|id| around.providers.get(id.as_str())).and_then(Option::as_ref);
     let is_disabled = table.is_disabled();
     let base = base(&table, known, find);

@@ -1,6 +1,8 @@
 //! Deletion of expired records.
 
 use crate::model::authorization::{LINK_LIFETIME, is_claimable};
+use crate::model::deposit::TokenClaim;
+use crate::model::disconnection::Disconnection;
 use crate::model::once::Once;
 use crate::model::scheduled::ScheduledCall;
 use crate::model::webhook_queue::WebhookQueue;
@@ -32,6 +34,8 @@ impl Store {
         self.clear::<Verification>("verification/", |it| it.is_forgettable(now)).await?;
         self.clear::<LoginAttempt>("signin/", |attempt| attempt.is_expired(now)).await?;
         self.clear::<Cutoff>("cutoff/", |cutoff| now.since(cutoff.at) >= CUTOFF_LIFETIME).await?;
+        self.clear::<TokenClaim>("deposited/", |it| it.is_forgettable(now)).await?;
+        self.clear::<Disconnection>("disconnected/", |it| it.is_forgettable(now)).await?;
         self.clear::<CallConfirmation>("confirmation/", |it| it.is_forgettable(now)).await?;
         self.clear::<RunNeeds>("needs/", |needs| needs.is_forgettable(now)).await?;
         self.clear::<Once>("once/", |once| once.is_over(now)).await?;

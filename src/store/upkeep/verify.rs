@@ -214,6 +214,8 @@ mod tests {
                 ("session", 0, vec![]),
                 ("signin", 0, vec![]),
                 ("cutoff", 0, vec![]),
+                ("deposited", 0, vec![]),
+                ("disconnected", 0, vec![]),
                 ("plan", 0, vec![]),
                 ("planrun", 0, vec![]),
                 ("rundocument", 0, vec![]),

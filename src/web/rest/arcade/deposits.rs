@@ -17,6 +17,7 @@ use super::{SHOULD_RETRY, malformed, problem, unavailable};
 use crate::broker::deposit::{DepositError, Deposited, Depositor, ForeignTokens};
 use crate::identity::RestCaller;
 use crate::model::connection_id::connection_id;
+use crate::model::deposit::Proof;
 use crate::model::face::Face;
 use crate::model::time::{self, utc};
 use crate::model::{AccountName, Caller, Provider, Time};
@@ -55,7 +56,8 @@ pub(in crate::web) struct ConnectionToDeposit {
     /// names count.
     #[schemars(length(max = MAX_SCOPES), inner(length(max = MAX_SCOPE_BYTES)))]
     scopes: Option<Vec<String>>,
-    /// Id or name of the account at the provider. If the provider names another one, nothing is kept.
+    /// Id or name of the account at the provider. If the provider names another one or none, no call
+    /// uses the connection.
     #[schemars(length(max = MAX_ACCOUNT_CHARS))]
     account: Option<String>,
     /// Name of the connection, where users connect several accounts of the provider.
@@ -84,6 +86,8 @@ pub(in crate::web) struct DepositAnswer {
     connection_id: String,
     provider_user_info: ProviderUserInfo,
     scopes: Vec<String>,
+    /// Whether calls may use it while the user is away.
+    away: bool,
     /// Scopes of the request that the provider has not granted.
     ungranted_scopes: Vec<String>,
     /// End of the access token, if known.
@@ -198,12 +202,16 @@ impl DepositAnswer {
         let label = deposited.identity.and_then(|identity| identity.label);
         Self {
             id: connection_id(caller, &deposited.digest),
-            status: if deposited.is_proven { DepositStatus::Live } else { DepositStatus::Unproven },
+            status: match deposited.proof {
+                Proof::Proven => DepositStatus::Live,
+                Proof::Unproven | Proof::Pending => DepositStatus::Unproven,
+            },
             user_id: caller.user.to_string(),
             provider_id: provider.id.public_name().to_owned(),
             connection_id: deposited.account.to_string(),
             provider_user_info: ProviderUserInfo::labelled(label),
             scopes: list(&deposited.scopes),
+            away: deposited.away,
             ungranted_scopes: list(&deposited.ungranted),
             expires_at: deposited.expires_at.map(utc),
             renews: deposited.renews,
@@ -219,13 +227,18 @@ fn refused(error: &DepositError) -> Response {
             (StatusCode::BAD_REQUEST, ErrorName::MalformedRequest)
         }
         E::OtherClient { .. } => (StatusCode::UNPROCESSABLE_ENTITY, ErrorName::WrongClient),
-        E::OtherAccount(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorName::WrongAccount),
+        E::OtherAccount(_) | E::NotTold => {
+            (StatusCode::UNPROCESSABLE_ENTITY, ErrorName::WrongAccount)
+        }
         E::NotKept(_) | E::Expired | E::Dead(_) => {
             (StatusCode::UNPROCESSABLE_ENTITY, ErrorName::DeadToken)
         }
-        E::Occupied { .. } | E::OtherBefore { .. } | E::UnderWay | E::TooMany => {
-            (StatusCode::CONFLICT, ErrorName::AlreadyConnected)
-        }
+        E::Occupied { .. }
+        | E::OtherBefore { .. }
+        | E::UnderWay
+        | E::Unfinished
+        | E::UsedElsewhere
+        | E::TooMany => (StatusCode::CONFLICT, ErrorName::AlreadyConnected),
         E::AccessEnded | E::Disconnected => (StatusCode::FORBIDDEN, ErrorName::AccessEnded),
         E::Store(error) => return unavailable(&**error),
         E::Undecided(_)

@@ -47,7 +47,8 @@ pub(in crate::web) struct TokenAnswer {
     /// Seconds until it expires; absent if the provider did not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<u64>,
-    /// All scopes of the token, separated by spaces.
+    /// The scopes that were agreed to, separated by spaces. The token of a connection that was moved in
+    /// may have more.
     scope: String,
 }
 

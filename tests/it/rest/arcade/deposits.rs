@@ -20,17 +20,17 @@ fn body(more: &Value) -> Value {
     body
 }
 
-async fn deposit(world: &World, app: &str, more: Value) -> Reply {
+pub(super) async fn deposit(world: &World, app: &str, more: Value) -> Reply {
     world.post(&key_of(app), "/v1/connections", body(&more)).await
 }
 
-async fn call(world: &World, app: &str, user: &str) -> Reply {
+pub(super) async fn call(world: &World, app: &str, user: &str) -> Reply {
     let call = json!({"tool_name": "Notes.Read", "input": {"id": 1}, "user_id": user});
     world.post(&key_of(app), "/v1/tools/execute", call).await
 }
 
 /// A provider that rotates its refresh tokens and takes each once.
-fn rotates(world: &World) {
+pub(super) fn rotates(world: &World) {
     let mut next = 1;
     world.provider.tokens(move |body| {
         if !body.contains(&format!("refresh_token=refresh-{next}")) {
@@ -45,7 +45,7 @@ fn rotates(world: &World) {
     });
 }
 
-fn refusal(code: &str) -> Vec<u8> {
+pub(super) fn refusal(code: &str) -> Vec<u8> {
     let head = "Content-Type: application/json\r\n";
     status("400 Bad Request", head, json!({ "error": code }).to_string())
 }
@@ -61,7 +61,7 @@ async fn a_refresh_token_is_moved_in_and_calls_run_without_a_consent() {
         "id": moved.json["id"], "status": "live", "user_id": "bob", "provider_id": "acme",
         "connection_id": "default", "provider_user_info": {"label": null},
         "scopes": ["notes:read"], "ungranted_scopes": [],
-        "expires_at": "2027-01-15T09:00:00Z", "renews": true,
+        "away": false, "expires_at": "2027-01-15T09:00:00Z", "renews": true,
     });
     assert_eq!(moved.json, expected);
     assert_eq!(call(&world, "app", "bob").await.ok()["success"], true);
@@ -253,7 +253,8 @@ async fn scopes_are_those_that_both_name() {
         world.pass(std::time::Duration::from_hours(2));
     }
     assert_eq!(world.provider.refreshes(), 2);
-    let named = deposit(&world, "app", json!({"user_id": "eve", "scopes": null})).await.ok();
+    let named = json!({"user_id": "eve", "scopes": null, "refresh_token": "of-eve"});
+    let named = deposit(&world, "app", named).await.ok();
     assert_eq!(named["scopes"], json!(["notes:read", "notes:write"]));
 }
 
@@ -269,6 +270,7 @@ async fn an_access_token_alone_is_unproven_until_its_first_call() {
     // The API refuses that of another user.
     let mut eve = alone;
     eve["user_id"] = json!("eve");
+    eve["access_token"] = json!("of-eve");
     assert_eq!(deposit(&world, "app", eve.clone()).await.ok()["status"], "unproven");
     world.provider.api(|_| Act::Say(status("401 Unauthorized", "", "")));
     call(&world, "app", "eve").await.is_refused(403, "tool_authorization_required");
@@ -340,76 +342,6 @@ async fn the_same_deposit_twice_at_once_is_sent_once() {
     assert!(second.borrow().is_none(), "{second:?}");
     assert_eq!(deposit(&world, "app", json!({})).await.status.as_u16(), 200);
     assert_eq!(world.provider.refreshes(), 1);
-}
-
-/// An API that reads the account from the token: `of-ana-…`.
-fn tells_accounts(world: &World) {
-    world.provider.api(|request| {
-        let Some((_, who)) = request.split_once("of-") else {
-            return Act::Say(status("401 Unauthorized", "", ""));
-        };
-        let who = who.split(['\r', '-']).next().unwrap();
-        Act::Say(said(json!({"sub": format!("id-{who}"), "email": who}).to_string()))
-    });
-    world.provider.tokens(|body| {
-        let sent = body.split("refresh_token=").nth(1).unwrap_or("refresh-bob");
-        let who = sent.split('&').next().unwrap().trim_start_matches("refresh-").to_owned();
-        let issued = json!({
-            "access_token": format!("of-{who}-new"), "refresh_token": format!("next-{who}"),
-            "expires_in": 3600,
-        });
-        Act::Say(said(issued.to_string()))
-    });
-}
-
-/// The account is the provider's word. Where the claim can be checked first, the refresh token is not
-/// even sent, since the provider might rotate it.
-#[tokio::test]
-async fn another_account_than_claimed_is_refused_and_nothing_stays() {
-    let world = World::for_many_with_userinfo().await;
-    tells_accounts(&world);
-    let claims = |more: Value| {
-        let mut all = json!({"refresh_token": "refresh-eve", "account": "ana"});
-        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        deposit(&world, "app", all)
-    };
-    let refused = claims(json!({"access_token": "of-eve-old"})).await;
-    assert!(refused.is_refused(422, "wrong_account").contains("another account: eve"));
-    assert_eq!(world.provider.refreshes(), 0);
-    // Without an access token only the renewed one shows it; so does one that lies.
-    for more in [json!({}), json!({"access_token": "of-ana-old"})] {
-        claims(more).await.is_refused(422, "wrong_account");
-        let listed = world.get(&key_of("app"), "/v1/admin/user_connections").await.ok();
-        assert_eq!(listed["total_count"], 0, "{listed}");
-    }
-    call(&world, "app", "bob").await.is_refused(403, "tool_authorization_required");
-    let moved = claims(json!({"account": "id-eve"})).await.ok();
-    assert_eq!(moved["provider_user_info"]["label"], "eve");
-}
-
-/// An ended connection keeps its account until the user or an administrator has ended it.
-#[tokio::test]
-async fn the_place_of_another_account_is_not_taken() {
-    let world = World::for_many_with_userinfo().await;
-    tells_accounts(&world);
-    deposit(&world, "app", json!({"refresh_token": "refresh-ana"})).await.ok();
-    let of_eve = json!({"refresh_token": "refresh-eve", "access_token": "of-eve-old"});
-    let refused = deposit(&world, "app", of_eve.clone()).await;
-    assert!(refused.is_refused(409, "already_connected").contains("as ana"));
-    world.pass(std::time::Duration::from_hours(2));
-    world.provider.says(refusal("invalid_grant"));
-    call(&world, "app", "bob").await.is_refused(403, "tool_authorization_required");
-    tells_accounts(&world);
-    let sent = world.provider.refreshes();
-    for other in [of_eve.clone(), json!({"refresh_token": "refresh-ana2"})] {
-        let refused = deposit(&world, "app", other).await;
-        assert!(refused.is_refused(409, "already_connected").contains("end that connection first"));
-    }
-    assert_eq!(world.provider.refreshes(), sent);
-    let same = json!({"refresh_token": "refresh-ana", "access_token": "of-ana-old"});
-    deposit(&world, "app", same).await.is_refused(422, "dead_token");
-    let same = json!({"refresh_token": "refresh-ana-3", "access_token": "of-ana-old"});
-    deposit(&world, "app", same).await.ok();
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod admin;
 mod alias;
 mod auth_providers;
 mod authorize;
+mod deposit_mix_ups;
 mod deposits;
 mod execute;
 mod log;
