@@ -64,7 +64,7 @@ use providers::Providers;
 use rest_providers::RestProviders;
 use rest_secrets::RestSecrets;
 use runs::Runs;
-use schedule::ScheduledCalls;
+use schedule::records::ScheduledCalls;
 use sign_in::Browsers;
 use users::Users;
 use webhooks::Webhooks;

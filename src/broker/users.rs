@@ -13,7 +13,7 @@ use super::consent::end::Ended;
 use super::consent::{ConnectError, Consents};
 use super::events::Events;
 use super::runs::Runs;
-use super::schedule::ScheduledCalls;
+use super::schedule::records::ScheduledCalls;
 use crate::model::Caller;
 use crate::model::consent_plan::ConsentMethod;
 use crate::model::event::{EndedBy, EventKind};

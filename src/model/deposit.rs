@@ -17,8 +17,8 @@ pub struct Deposit {
     /// Fingerprint of the deposited token: of the refresh token, if there was one. A repeated deposit
     /// is recognized by it, also after the provider has rotated the token.
     pub token: String,
-    /// Scopes that the depositor named. A renewal does not widen the grant beyond them: nobody has
-    /// vouched that the user consented to more. `None`: those that the provider names count.
+    /// Scopes that the depositor named. A renewal does not widen the grant beyond them: the
+    /// depositor vouches for no more. `None`: those that the provider names count.
     pub scopes: Option<Scopes>,
     pub proof: Proof,
     /// Id or label of the account as the depositor names it, for a proof that another deposit

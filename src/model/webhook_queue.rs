@@ -119,7 +119,7 @@ impl WebhookQueue {
     }
 
     /// Appends an event. Returns the number of older ones that gave way to it: parked ones first,
-    /// then those that are ready, since nobody knows yet what became of the others.
+    /// then those that are ready, since the changes of the others may not have happened.
     ///
     /// The back-off stays. Otherwise each new event of a full queue would be sent at once to a
     /// receiver that takes none.

@@ -9,6 +9,7 @@ mod context;
 mod erased;
 mod error;
 mod http;
+mod panics;
 mod progress;
 mod reply;
 mod resources;
@@ -47,9 +48,11 @@ struct Entry {
 pub(super) struct CodeByName(HashMap<ToolName, Arc<dyn ErasedTool>>);
 
 impl CodeTools {
-    /// Adds a tool. Names are checked when the configuration is read.
+    /// Adds a tool. Names are checked when the configuration is read. From then on, panics of tools'
+    /// code tell their place only.
     #[must_use]
     pub fn with(self, tool: impl Tool) -> Self {
+        panics::tell_places_only();
         let entry = Entry { declared: erased::declared(&tool), code: Arc::new(tool) };
         let mut all: Vec<Entry> = match Arc::try_unwrap(self.0) {
             Ok(all) => all,

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::erased::{ErasedTool, RunError};
 use super::error::Stop;
+use super::panics::marked;
 use super::progress::ProgressSink;
 use super::reply::{HttpError, HttpProblem};
 use super::resources::{CodeCall, HeldGrant, Resources};
@@ -55,7 +56,7 @@ impl CodeRun<'_> {
         let deadline = Instant::now() + self.action.timeout;
         let context = self.context(deadline);
         let arguments = std::mem::take(&mut self.arguments);
-        let run = AssertUnwindSafe(self.code.run_erased(&context, arguments));
+        let run = AssertUnwindSafe(marked(self.code.run_erased(&context, arguments)));
         let ended = tokio::time::timeout_at(deadline, run.catch_unwind()).await;
         match ended {
             Ok(Ok(Ok(value))) => self.done(&context, value).into(),

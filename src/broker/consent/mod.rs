@@ -52,7 +52,7 @@ use super::events::Events;
 use super::grant::Grants;
 use super::providers::Providers;
 use super::runs::Runs;
-use super::schedule::ScheduledCalls;
+use super::schedule::records::ScheduledCalls;
 use crate::model::authorization::ConnectLink;
 use crate::model::event::{ConsentOutcome, EventKind};
 use crate::model::{Authorization, Caller, RateLimit, Time};

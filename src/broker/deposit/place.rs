@@ -39,7 +39,7 @@ pub(super) enum Place {
 #[derive(Clone, Copy)]
 pub(super) enum Asking<'a> {
     Provider(&'a ConsentPlan),
-    Nobody,
+    Never,
 }
 
 impl Moving {

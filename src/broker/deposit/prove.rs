@@ -73,7 +73,7 @@ impl Moving {
     /// The effect of [`Self::run`], without a request that holds a token.
     pub(super) async fn look(self) -> Result<DepositOutlook, DepositError> {
         let (connection, _) = self.prepared().await?;
-        Ok(match self.place(&connection, Asking::Nobody).await? {
+        Ok(match self.place(&connection, Asking::Never).await? {
             Place::Done(held) => {
                 self.check_kept(&held.value)?;
                 DepositOutlook::There(Deposited::of(&held.value, false))

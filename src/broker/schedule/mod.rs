@@ -9,10 +9,8 @@
 //! ([`RestCaller::space`](crate::identity::RestCaller::space)), and finds nothing of another one.
 
 mod check;
-mod records;
+pub(super) mod records;
 pub mod run;
-
-pub(super) use records::ScheduledCalls;
 
 use std::time::Duration;
 

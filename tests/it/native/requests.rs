@@ -72,7 +72,7 @@ async fn the_token_never_goes_to_a_foreign_host() {
     let (world, foreign) = world().await;
     let kind = failure(&world, "foreign").await.kind;
     assert!(matches!(kind, FailureKind::NotBuilt(RequestProblem::ForeignHost { .. })), "{kind:?}");
-    // Nor does a request without it go to a private address that nobody has named.
+    // Nor does a request without it go to a private address that is not named.
     let kind = failure(&world, "anonymous").await.kind;
     assert!(matches!(kind, FailureKind::NotReached { .. }), "{kind:?}");
     assert!(foreign.requests().is_empty(), "{:?}", foreign.requests());

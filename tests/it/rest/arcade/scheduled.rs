@@ -288,7 +288,7 @@ async fn a_tool_that_has_changed_is_not_run() {
             Some("changed the tool"),
         ),
         ("/star/{owner}/{repo}", "/stars/{owner}/{repo}", Some("changed the tool")),
-        ("Stars a repository.", "Stars a repository of somebody.", None),
+        ("Stars a repository.", "Stars a repository for its user.", None),
     ] {
         let world = World::on_machine().await;
         let scheduled = id(&schedule(&world, "any", star("", "a/b", IN_TEN_MINUTES)).await.ok());
